@@ -1,0 +1,175 @@
+//! The catalogue of models, read from `models.toml` at start.
+//!
+//! Nothing is stored; a mistake in the file is an error that names the file and the line. What a
+//! job needs of its model is resolved when it is submitted and kept in its row.
+
+mod file;
+mod input;
+
+use std::collections::BTreeMap;
+
+use entities::{
+    Credits,
+    catalogue::{ModelId, Price, Resolved, ResolvedRoute},
+    job::Kind,
+};
+use serde_json::{Map, Value};
+
+pub use file::CatalogueMistake;
+pub use input::InputError;
+
+/// The models, by id.
+#[derive(Debug)]
+pub struct Catalogue {
+    models: BTreeMap<ModelId, Model>,
+}
+
+/// One model.
+#[derive(Debug)]
+pub struct Model {
+    id: ModelId,
+    kind: Kind,
+    description: String,
+    median_seconds: Option<f64>,
+    price: Price,
+    schema: Value,
+    validator: jsonschema::Validator,
+    example: Value,
+    routes: Vec<Route>,
+}
+
+/// A way to make a model's media.
+#[derive(Debug, Clone, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Route {
+    provider: String,
+    provider_model: String,
+    /// Our field's name to the provider's.
+    #[serde(default)]
+    rename: BTreeMap<String, String>,
+    /// Our fields that the provider does not get.
+    #[serde(default)]
+    drop: Vec<String>,
+    /// Fields that the provider always gets.
+    #[serde(default)]
+    constants: Map<String, Value>,
+}
+
+impl Catalogue {
+    /// The catalogue that is built in.
+    ///
+    /// # Errors
+    /// Every mistake found.
+    pub fn built_in() -> Result<Self, Vec<CatalogueMistake>> {
+        Self::load(include_str!("../../models.toml"), "models.toml")
+    }
+
+    /// Reads a catalogue; `source` is its name in mistakes.
+    ///
+    /// # Errors
+    /// Every mistake found.
+    pub fn load(text: &str, source: &str) -> Result<Self, Vec<CatalogueMistake>> {
+        file::read(text, source).map(|models| Self { models })
+    }
+
+    /// The model with this id.
+    #[must_use]
+    pub fn get(&self, id: &ModelId) -> Option<&Model> {
+        self.models.get(id)
+    }
+
+    /// All models, by id.
+    pub fn list(&self) -> impl Iterator<Item = &Model> {
+        self.models.values()
+    }
+}
+
+impl Model {
+    /// Its public id.
+    #[must_use]
+    pub fn id(&self) -> &ModelId {
+        &self.id
+    }
+
+    /// What it makes.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// How long a job usually takes.
+    #[must_use]
+    pub fn median_seconds(&self) -> Option<f64> {
+        self.median_seconds
+    }
+
+    /// What it costs.
+    #[must_use]
+    pub fn price(&self) -> &Price {
+        &self.price
+    }
+
+    /// The JSON Schema of its input.
+    #[must_use]
+    pub fn input_schema(&self) -> &Value {
+        &self.schema
+    }
+
+    /// An input that works.
+    #[must_use]
+    pub fn example(&self) -> &Value {
+        &self.example
+    }
+
+    /// Fills in defaults and checks the input; pointers in the errors are relative to it.
+    ///
+    /// # Errors
+    /// Every mistake found.
+    pub fn validate(&self, input: &Value) -> Result<Value, Vec<InputError>> {
+        input::validate(&self.schema, &self.validator, input)
+    }
+
+    /// Prices a valid input and maps it for every route.
+    ///
+    /// # Errors
+    /// When it has no price.
+    pub fn resolve(&self, input: &Value) -> Result<Resolved, Vec<InputError>> {
+        let quote = self.price.quote(input).map_err(|error| {
+            vec![InputError { pointer: String::new(), detail: error.to_string() }]
+        })?;
+        Ok(Resolved {
+            model: self.id.clone(),
+            kind: self.kind,
+            credits: Credits(quote.credits.0),
+            outputs: quote.outputs,
+            routes: self.routes.iter().map(|route| route.resolve(input)).collect(),
+        })
+    }
+}
+
+impl Route {
+    fn resolve(&self, input: &Value) -> ResolvedRoute {
+        let mut mapped = self.constants.clone();
+        for (name, value) in input.as_object().into_iter().flatten() {
+            if !self.drop.contains(name) {
+                let name = self.rename.get(name).unwrap_or(name);
+                mapped.insert(name.clone(), value.clone());
+            }
+        }
+        ResolvedRoute {
+            provider: self.provider.clone(),
+            pool: self.provider.clone(),
+            provider_model: self.provider_model.clone(),
+            input: Value::Object(mapped),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,69 @@
+use serde_json::json;
+
+use super::*;
+
+fn sketch() -> Catalogue {
+    Catalogue::built_in().unwrap()
+}
+
+#[test]
+fn defaults_are_filled_in_and_priced() {
+    let catalogue = sketch();
+    let model = catalogue.get(&"demo/sketch".parse().unwrap()).unwrap();
+    let input = model.validate(&json!({"prompt": "x", "count": 3.0})).unwrap();
+    assert_eq!(input["width"], 512);
+    assert_eq!(input["count"], json!(3));
+    let resolved = model.resolve(&input).unwrap();
+    assert_eq!((resolved.credits, resolved.outputs), (Credits(30), 3));
+    assert_eq!(resolved.routes[0].input, input);
+}
+
+#[test]
+fn mistakes_say_where_and_what_to_change() {
+    let catalogue = sketch();
+    let model = catalogue.get(&"demo/sketch".parse().unwrap()).unwrap();
+    let errors = |input| {
+        let errors = model.validate(&input).unwrap_err();
+        errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(errors(json!({})), ["/prompt is required"]);
+    assert_eq!(errors(json!([])), [" must be an object"]);
+    assert_eq!(errors(json!({"prompt": "x", "width": 4096})), ["/width must be at most 2048"]);
+    assert_eq!(
+        errors(json!({"prompt": "x", "widht": 1})),
+        ["/widht is not a field of this model; did you mean `width`?"]
+    );
+    assert_eq!(errors(json!({"prompt": 5})), ["/prompt must be of type string"]);
+    assert_eq!(
+        errors(json!({"prompt": "a\0b"})),
+        ["/prompt must not contain the character U+0000"]
+    );
+    let long = "é".repeat(5001);
+    assert_eq!(errors(json!({"prompt": long})), ["/prompt must have at most 5000 characters"]);
+    assert!(model.validate(&json!({"prompt": "é".repeat(5000)})).is_ok());
+    for number in [json!(1e300), json!(-1), json!(0.5), json!(u64::MAX), json!(null)] {
+        assert!(model.validate(&json!({"prompt": "x", "width": number})).is_err());
+    }
+}
+
+#[test]
+fn a_mistake_in_the_file_names_its_line() {
+    let text = include_str!("../../models.toml");
+    let mistakes = |text: &str| {
+        let mistakes = Catalogue::load(text, "my.toml").unwrap_err();
+        mistakes.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let line = |part: &str| text[..text.find(part).unwrap()].matches('\n').count() + 1;
+    let typo = mistakes(&text.replacen("median_seconds", "median_secs", 1));
+    assert!(
+        typo[0].starts_with(&format!("my.toml line {}: unknown field", line("median_seconds"))),
+        "{typo:?}"
+    );
+    let twice = mistakes(&text.replace("demo/clip", "demo/sketch"));
+    assert!(twice[0].ends_with("the model demo/sketch is there twice"), "{twice:?}");
+    let field = mistakes(&text.replace("count = \"count\"", "count = \"number\""));
+    assert!(field[0].contains("depends on `number`"), "{field:?}");
+    let example = mistakes(&text.replace("width = 512, height = 512 }", "width = 5 }"));
+    assert!(example[0].contains("must be at least 64"), "{example:?}");
+    assert_eq!(mistakes("[[model]]\nid =").len(), 1);
+}

@@ -1,0 +1,83 @@
+//! Runs `dispatch(pool)` whenever something asks for it: however many ask while one round runs,
+//! one more round follows.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use entities::{Db, Effects, ids::WorkspaceId, job};
+use sea_orm::{ConnectionTrait, DatabaseBackend, DbErr};
+use tokio::sync::{Notify, mpsc};
+
+use crate::clock::Clock;
+
+/// Wakes the task that dispatches. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Dispatcher {
+    asked: Arc<Asked>,
+}
+
+#[derive(Default)]
+struct Asked {
+    pools: Mutex<BTreeSet<String>>,
+    bell: Notify,
+}
+
+impl Dispatcher {
+    pub(super) fn start(db: Db, clock: Clock, out: mpsc::WeakUnboundedSender<Effects>) -> Self {
+        let asked = Arc::new(Asked::default());
+        tokio::spawn(run(Arc::clone(&asked), db, clock, out));
+        Self { asked }
+    }
+
+    pub(super) fn wake(&self, pools: &BTreeSet<String>) {
+        if pools.is_empty() {
+            return;
+        }
+        let mut waiting = self.asked.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.extend(pools.iter().cloned());
+        drop(waiting);
+        self.asked.bell.notify_one();
+    }
+}
+
+async fn run(asked: Arc<Asked>, db: Db, clock: Clock, out: mpsc::WeakUnboundedSender<Effects>) {
+    let mut last: BTreeMap<String, WorkspaceId> = BTreeMap::new();
+    loop {
+        asked.bell.notified().await;
+        let pools =
+            std::mem::take(&mut *asked.pools.lock().unwrap_or_else(PoisonError::into_inner));
+        for pool in pools {
+            // The platform is stopping when nobody is left to push.
+            let Some(out) = out.upgrade() else { return };
+            match round(&db, &clock, &pool, last.get(&pool).copied()).await {
+                Ok((effects, turn)) => {
+                    if let Some(turn) = turn {
+                        last.insert(pool, turn);
+                    }
+                    drop(out.send(effects));
+                }
+                Err(error) => {
+                    tracing::debug!(pool, %error, "nothing was dispatched; the sweep will ask again");
+                }
+            }
+        }
+    }
+}
+
+async fn round(
+    db: &Db,
+    clock: &Clock,
+    pool: &str,
+    last: Option<WorkspaceId>,
+) -> Result<(Effects, Option<WorkspaceId>), DbErr> {
+    let tx = db.begin().await?;
+    if tx.get_database_backend() == DatabaseBackend::Postgres {
+        // A dispatch that a crash undoes is done again; it need not wait for the disk.
+        tx.execute_unprepared("SET LOCAL synchronous_commit = off").await?;
+    }
+    let done = job::dispatch(&tx, pool, last, clock.now()).await?;
+    tx.commit().await?;
+    Ok(done)
+}

@@ -1,0 +1,131 @@
+//! The running handles that every part of the platform works with.
+//!
+//! Built once at start from the settings, then cloned. [`Context::perform`] is the only place that
+//! pushes and announces.
+
+mod dispatcher;
+mod outbox;
+
+use std::sync::Arc;
+
+use entities::{
+    Db, Effects, Writer,
+    ids::ProcessId,
+    job::{Batcher, BatcherLimits},
+};
+
+use crate::{
+    announce::Announcer,
+    catalogue::Catalogue,
+    clock::Clock,
+    media::{MediaLinks, MediaStore},
+    queue::Queue,
+    settings::Settings,
+    shutdown::Shutdown,
+    telemetry::Metrics,
+};
+use outbox::Outbox;
+
+/// Everything that a gateway, a worker or a scheduler needs. Cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    /// This process.
+    pub process_id: ProcessId,
+    /// The database.
+    pub db: Db,
+    /// Writes state changes, in groups.
+    pub writer: Writer,
+    /// Accepts jobs, in groups.
+    pub batcher: Batcher,
+    /// Carries hints to workers.
+    pub queue: Queue,
+    /// Tells what changed.
+    pub announcer: Announcer,
+    /// Keeps media.
+    pub media: MediaStore,
+    /// Makes and checks links to media.
+    pub links: MediaLinks,
+    /// The time.
+    pub clock: Clock,
+    /// The models.
+    pub catalogue: Arc<Catalogue>,
+    /// Counts.
+    pub metrics: Metrics,
+    /// The settings in force.
+    pub settings: Arc<Settings>,
+    /// Tells when to stop.
+    pub shutdown: Shutdown,
+    outbox: Outbox,
+}
+
+/// What a context is made of.
+pub struct Parts {
+    /// The database, its schema checked.
+    pub db: Db,
+    /// The queue.
+    pub queue: Queue,
+    /// The announcer.
+    pub announcer: Announcer,
+    /// The media store.
+    pub media: MediaStore,
+    /// Links to it.
+    pub links: MediaLinks,
+    /// The time.
+    pub clock: Clock,
+    /// The models.
+    pub catalogue: Catalogue,
+    /// Counts.
+    pub metrics: Metrics,
+    /// The settings in force.
+    pub settings: Settings,
+    /// Tells when to stop.
+    pub shutdown: Shutdown,
+}
+
+/// Groups of state changes that are written at the same time on Postgres.
+const WRITER_LANES: usize = 4;
+
+impl Context {
+    /// Starts the background tasks (batcher, writer, outbox, dispatcher) and answers with the
+    /// handles. Must be called inside a tokio runtime; the tasks end with the last clone.
+    #[must_use]
+    pub fn start(parts: Parts) -> Self {
+        let outbox = Outbox::start(
+            parts.db.clone(),
+            parts.queue.clone(),
+            parts.announcer.clone(),
+            parts.metrics.clone(),
+            parts.clock.clone(),
+        );
+        let limits = BatcherLimits {
+            group: parts.settings.submit.max_batch.get(),
+            waiting: parts.settings.submit.queue.get(),
+        };
+        let after_commit = outbox.clone();
+        let batcher = Batcher::start(parts.db.clone(), limits, move |effects| {
+            after_commit.perform(effects);
+        });
+        Self {
+            process_id: ProcessId::generate(),
+            writer: Writer::start(&parts.db, WRITER_LANES),
+            batcher,
+            db: parts.db,
+            queue: parts.queue,
+            announcer: parts.announcer,
+            media: parts.media,
+            links: parts.links,
+            clock: parts.clock,
+            catalogue: Arc::new(parts.catalogue),
+            metrics: parts.metrics,
+            settings: Arc::new(parts.settings),
+            shutdown: parts.shutdown,
+            outbox,
+        }
+    }
+
+    /// Does what a committed change asks for: pushes, announces, counts, and wakes the dispatcher.
+    /// Returns at once; nothing here can fail in a way that matters.
+    pub fn perform(&self, effects: Effects) {
+        self.outbox.perform(effects);
+    }
+}

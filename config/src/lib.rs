@@ -1,0 +1,16 @@
+//! Settings in, running handles out: what the gateway, the workers and the scheduler share.
+//!
+//! It reads the settings and the catalogue, opens the database, the queue, the announcements and
+//! the media store, and hands them out as one [`context::Context`].
+
+pub mod announce;
+pub mod catalogue;
+pub mod clock;
+pub mod context;
+pub mod media;
+pub mod queue;
+pub mod random;
+pub mod secrets;
+pub mod settings;
+pub mod shutdown;
+pub mod telemetry;

@@ -1,0 +1,88 @@
+//! The names of media files. A key that parses is safe to use as a path.
+
+use std::{fmt, str::FromStr};
+
+use entities::ids::JobId;
+
+/// The name of a media file: a few parts of lower-case letters, digits, `-`, `_` and `.`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct MediaKey(String);
+
+/// A text that names no media file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this is not the name of a media file")]
+pub struct BadKey;
+
+impl MediaKey {
+    /// The file that a job's output at `position` has, whichever worker stores it.
+    #[must_use]
+    pub fn output(job: JobId, position: usize) -> Self {
+        let id = job.0.simple().to_string();
+        // The last digits are random, so folders fill evenly.
+        Self(format!("jobs/{}/{id}/{position}", &id[30..]))
+    }
+
+    /// The key as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for MediaKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for MediaKey {
+    type Err = BadKey;
+
+    fn from_str(text: &str) -> Result<Self, BadKey> {
+        let part = |part: &str| {
+            !part.is_empty()
+                && !part.starts_with('.')
+                && part.bytes().all(|byte| {
+                    byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte)
+                })
+        };
+        let safe = text.len() <= 200 && text.starts_with("jobs/") && text.split('/').all(part);
+        if safe { Ok(Self(text.to_owned())) } else { Err(BadKey) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outputs_have_keys_that_parse() {
+        let key = MediaKey::output(JobId::generate(), 3);
+        assert_eq!(key.as_str().parse(), Ok(key));
+    }
+
+    #[test]
+    fn hostile_names_do_not_parse() {
+        for text in [
+            "",
+            "/",
+            "jobs",
+            "jobs/",
+            "/etc/passwd",
+            "jobs/../x",
+            "jobs/./x",
+            "jobs//x",
+            "jobs/x/",
+            "staging/x",
+            "jobs/%2e%2e/x",
+            "jobs/a\0b",
+            "jobs/ä",
+            "jobs/A",
+            "jobs\\x",
+            "jobs/.hidden",
+        ] {
+            assert_eq!(text.parse::<MediaKey>(), Err(BadKey), "{text:?}");
+        }
+        assert_eq!(format!("jobs/{}", "a".repeat(300)).parse::<MediaKey>(), Err(BadKey));
+    }
+}

@@ -1,0 +1,15 @@
+//! Media files: stored whole or not at all, checked before they are visible, served by signed
+//! links.
+//!
+//! Stored: objects under `jobs/…` (finished) and `staging/…` (being copied; removed when the copy
+//! ends, and at start when a crash left one). What can fail is in [`MediaError`].
+
+mod key;
+mod link;
+mod probe;
+mod store;
+
+pub use key::{BadKey, MediaKey};
+pub use link::{LinkError, MediaLinks};
+pub use probe::ContentType;
+pub use store::{File, MediaError, MediaStore, PutLimits, Stored};

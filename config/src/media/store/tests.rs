@@ -1,0 +1,121 @@
+use std::io::{Cursor, Error};
+
+use entities::ids::JobId;
+use futures::stream;
+use image::{DynamicImage, ImageFormat};
+
+use super::*;
+
+fn png(width: u32, height: u32) -> Bytes {
+    let mut bytes = Cursor::new(Vec::new());
+    DynamicImage::new_rgb8(width, height).write_to(&mut bytes, ImageFormat::Png).unwrap();
+    bytes.into_inner().into()
+}
+
+fn in_pieces(
+    bytes: &Bytes,
+    size: usize,
+) -> impl Stream<Item = std::io::Result<Bytes>> + Unpin + use<> {
+    let pieces: Vec<_> =
+        bytes.chunks(size).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+    stream::iter(pieces)
+}
+
+struct Fixture {
+    folder: tempfile::TempDir,
+    store: MediaStore,
+    key: MediaKey,
+}
+
+fn fixture() -> Fixture {
+    let folder = tempfile::tempdir().unwrap();
+    let store = MediaStore::local(folder.path()).unwrap();
+    Fixture { folder, store, key: MediaKey::output(JobId::generate(), 0) }
+}
+
+impl Fixture {
+    fn files(&self) -> usize {
+        fn count(folder: &Path) -> usize {
+            std::fs::read_dir(folder)
+                .unwrap()
+                .map(|entry| entry.unwrap().path())
+                .map(|path| if path.is_dir() { count(&path) } else { 1 })
+                .sum()
+        }
+        count(self.folder.path())
+    }
+
+    async fn refused(&self, bytes: Bytes, limits: PutLimits) -> MediaError {
+        let error = self.store.put(&self.key, in_pieces(&bytes, 7), limits).await.unwrap_err();
+        assert_eq!(self.files(), 0, "{error}");
+        error
+    }
+}
+
+#[tokio::test]
+async fn a_picture_comes_back_as_it_was_stored() {
+    let f = fixture();
+    let bytes = png(30, 20);
+    for piece in [1, 5, 100_000] {
+        let put = f.store.put(&f.key, in_pieces(&bytes, piece), PutLimits::image()).await;
+        let stored = put.unwrap();
+        assert_eq!((stored.width, stored.height), (Some(30), Some(20)));
+        assert_eq!(stored.sha256, hex::encode(Sha256::digest(&bytes)));
+        assert_eq!(stored.bytes, bytes.len() as u64);
+    }
+    assert_eq!(f.files(), 1);
+    let file = f.store.head(f.key.as_str()).await.unwrap();
+    assert_eq!(file, File { bytes: bytes.len() as u64, content_type: "image/png" });
+    let part = f.store.read(f.key.as_str(), 3..9).await.unwrap();
+    let part: Vec<Bytes> = part.try_collect().await.unwrap();
+    assert_eq!(part.concat(), bytes[3..9]);
+    f.store.delete(f.key.as_str()).await.unwrap();
+    f.store.delete(f.key.as_str()).await.unwrap();
+    assert!(matches!(f.store.head(f.key.as_str()).await, Err(MediaError::NotFound)));
+}
+
+#[tokio::test]
+async fn what_is_not_whole_and_right_leaves_nothing() {
+    let f = fixture();
+    let bytes = png(64, 64);
+    let html = Bytes::from_static(b"<html><script>alert(1)</script></html>");
+    assert!(matches!(f.refused(html, PutLimits::image()).await, MediaError::WrongType));
+    assert!(matches!(f.refused(Bytes::new(), PutLimits::image()).await, MediaError::WrongType));
+    assert!(matches!(f.refused(bytes.clone(), PutLimits::video()).await, MediaError::WrongType));
+    let half = bytes.slice(..bytes.len() / 2);
+    assert!(matches!(f.refused(half, PutLimits::image()).await, MediaError::Unreadable(_)));
+    let small = PutLimits { kind: Kind::Image, bytes: 20 };
+    assert!(matches!(f.refused(bytes.clone(), small).await, MediaError::TooLarge(20)));
+
+    let broken = stream::iter([Ok(bytes.slice(..40)), Err(Error::other("reset"))]);
+    let error = f.store.put(&f.key, broken, PutLimits::image()).await.unwrap_err();
+    assert!(matches!(error, MediaError::Source(_)) && !error.is_final());
+    assert_eq!(f.files(), 0);
+}
+
+/// A few bytes that claim a picture of 100,000 x 100,000.
+#[tokio::test]
+async fn a_bomb_is_not_unpacked() {
+    let f = fixture();
+    let mut bytes = png(1, 1).to_vec();
+    bytes[16..24].copy_from_slice(&[0, 1, 0x86, 0xa0, 0, 1, 0x86, 0xa0]);
+    assert!(f.refused(bytes.into(), PutLimits::image()).await.is_final());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_falls_silent_is_given_up() {
+    let f = fixture();
+    let silent = stream::iter([Ok(png(8, 8))]).chain(stream::pending());
+    let error = f.store.put(&f.key, Box::pin(silent), PutLimits::image()).await.unwrap_err();
+    assert!(matches!(error, MediaError::Source(_)));
+    assert_eq!(f.files(), 0);
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_write_says_so() {
+    let f = fixture();
+    std::fs::write(f.folder.path().join("staging"), b"in the way").unwrap();
+    assert!(matches!(f.store.probe().await, Err(MediaError::Store(_))));
+    let put = f.store.put(&f.key, in_pieces(&png(8, 8), 99), PutLimits::image()).await;
+    assert!(matches!(put, Err(MediaError::Store(_))));
+}

@@ -1,0 +1,219 @@
+//! The sections about what the process does: its ports, its work, its limits.
+//!
+//! Each `read` asks for all of its settings before it gives up on one, so that every mistake is found.
+
+use std::{
+    net::SocketAddr,
+    num::{NonZeroU32, NonZeroUsize},
+    time::Duration,
+};
+
+use entities::Credits;
+use serde::Serialize;
+
+use super::{
+    Mode,
+    pools::Pools,
+    reader::{Reader, from_str, seconds},
+    shown,
+    urls::BaseUrl,
+};
+
+const ADDRESS: &str = "an IP address and a port, such as 127.0.0.1:8080";
+
+/// The HTTP API.
+#[derive(Debug, Clone, Serialize)]
+pub struct Gateway {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// What links begin with.
+    pub public_url: BaseUrl,
+    /// An ordinary request is answered within this time.
+    #[serde(rename = "request_timeout_seconds", serialize_with = "shown::seconds")]
+    pub request_timeout: Duration,
+    /// How long readiness is refused before the listener closes.
+    #[serde(rename = "drain_seconds", serialize_with = "shown::seconds")]
+    pub drain: Duration,
+    /// Requests handled at the same time.
+    pub concurrency: NonZeroUsize,
+}
+
+impl Gateway {
+    pub(super) fn read(reader: &mut Reader, mode: Mode) -> Option<Self> {
+        let listen: Option<SocketAddr> = reader.required("gateway.listen", from_str(ADDRESS));
+        let public_url = reader.optional("gateway.public_url", str::parse);
+        let request_timeout = reader.seconds("gateway.request_timeout_seconds", 0.1..=600.0);
+        let drain = reader.optional("gateway.drain_seconds", |text| seconds(text, &(0.0..=300.0)));
+        let concurrency = reader.number("gateway.concurrency", 1..=1_000_000);
+        let listen = listen?;
+        Some(Self {
+            listen,
+            public_url: public_url?.or_else(|| reachable(listen))?,
+            request_timeout: request_timeout?,
+            drain: drain?.unwrap_or(match mode {
+                Mode::Embedded => Duration::ZERO,
+                Mode::Distributed => Duration::from_secs(5),
+            }),
+            concurrency: concurrency.and_then(NonZeroUsize::new)?,
+        })
+    }
+}
+
+/// A URL of this machine that leads to a listener; "all addresses" is none that can be called.
+pub(super) fn reachable(mut listen: SocketAddr) -> Option<BaseUrl> {
+    if listen.ip().is_unspecified() {
+        listen.set_ip(match listen {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    format!("http://{listen}").parse().ok()
+}
+
+/// The operations port.
+#[derive(Debug, Clone, Serialize)]
+pub struct Ops {
+    /// Where it listens.
+    pub listen: SocketAddr,
+}
+
+impl Ops {
+    pub(super) fn read(reader: &mut Reader) -> Option<Self> {
+        Some(Self { listen: reader.required("ops.listen", from_str(ADDRESS))? })
+    }
+}
+
+/// The worker pools.
+#[derive(Debug, Clone, Serialize)]
+pub struct Workers {
+    /// How long a claim lasts without being renewed.
+    #[serde(rename = "lease_seconds", serialize_with = "shown::seconds")]
+    pub lease: Duration,
+    /// How long running work may take to finish after a signal.
+    #[serde(rename = "grace_seconds", serialize_with = "shown::seconds")]
+    pub grace: Duration,
+    /// Jobs that one look of a poll loop takes at most.
+    pub poll_batch: NonZeroU32,
+    /// The pools that run when everything is in one process.
+    pub pools: Pools,
+}
+
+impl Workers {
+    pub(super) fn read(reader: &mut Reader) -> Option<Self> {
+        let lease = reader.seconds("workers.lease_seconds", 10.0..=3_600.0);
+        let grace = reader.seconds("workers.grace_seconds", 0.0..=3_600.0);
+        let poll_batch = reader.number("workers.poll_batch", 1..=1_000);
+        let pools = reader.pools("workers.pools");
+        Some(Self {
+            lease: lease?,
+            grace: grace?,
+            poll_batch: poll_batch.and_then(NonZeroU32::new)?,
+            pools: pools?,
+        })
+    }
+}
+
+/// The periodic tasks.
+#[derive(Debug, Clone, Serialize)]
+pub struct Scheduler {
+    /// How long a leader leads without renewing.
+    #[serde(rename = "lease_seconds", serialize_with = "shown::seconds")]
+    pub lease: Duration,
+    /// How often forgotten jobs and expired leases are looked for.
+    #[serde(rename = "sweep_seconds", serialize_with = "shown::seconds")]
+    pub sweep: Duration,
+    /// How often the invariants are checked.
+    #[serde(rename = "reconcile_seconds", serialize_with = "shown::seconds")]
+    pub reconcile: Duration,
+}
+
+impl Scheduler {
+    pub(super) fn read(reader: &mut Reader) -> Option<Self> {
+        // A change of leader must end within 20 s, and a sweep must come every 5 s.
+        let lease = reader.seconds("scheduler.lease_seconds", 1.0..=15.0);
+        let sweep = reader.seconds("scheduler.sweep_seconds", 0.05..=5.0);
+        let reconcile = reader.seconds("scheduler.reconcile_seconds", 1.0..=86_400.0);
+        Some(Self { lease: lease?, sweep: sweep?, reconcile: reconcile? })
+    }
+}
+
+/// The batcher of submits.
+#[derive(Debug, Clone, Serialize)]
+pub struct Submit {
+    /// Submits written by one statement at most.
+    pub max_batch: NonZeroUsize,
+    /// Submits that may wait to be written.
+    pub queue: NonZeroUsize,
+}
+
+impl Submit {
+    pub(super) fn read(reader: &mut Reader) -> Option<Self> {
+        let max_batch = reader.number("submit.max_batch", 1..=1_000).and_then(NonZeroUsize::new);
+        let queue = reader.number("submit.queue", 1..=1_000_000).and_then(NonZeroUsize::new);
+        Some(Self { max_batch: max_batch?, queue: queue? })
+    }
+}
+
+/// How long things are kept.
+#[derive(Debug, Clone, Serialize)]
+pub struct Retention {
+    /// A job's input and files.
+    #[serde(rename = "content_days", serialize_with = "shown::days")]
+    pub content: Duration,
+    /// The log of who used what.
+    #[serde(rename = "usage_log_days", serialize_with = "shown::days")]
+    pub usage_log: Duration,
+    /// An idempotency key.
+    #[serde(rename = "idempotency_days", serialize_with = "shown::days")]
+    pub idempotency: Duration,
+}
+
+impl Retention {
+    pub(super) fn read(reader: &mut Reader) -> Option<Self> {
+        let content = reader.days("retention.content_days");
+        let usage_log = reader.days("retention.usage_log_days");
+        let idempotency = reader.days("retention.idempotency_days");
+        Some(Self { content: content?, usage_log: usage_log?, idempotency: idempotency? })
+    }
+}
+
+/// What one customer may ask for.
+#[derive(Debug, Clone, Serialize)]
+pub struct Limits {
+    /// Jobs of one workspace that are dispatched at the same time.
+    pub dispatch_per_workspace: NonZeroU32,
+    /// The longest request body, in bytes.
+    pub body_bytes: usize,
+    /// The longest prompt, in characters.
+    pub prompt_chars: usize,
+}
+
+impl Limits {
+    pub(super) fn read(reader: &mut Reader) -> Option<Self> {
+        let dispatch = reader.number("limits.dispatch_per_workspace", 1..=1_000_000);
+        let body_bytes = reader.number("limits.body_bytes", 1_024..=1_073_741_824);
+        let prompt_chars = reader.number("limits.prompt_chars", 1..=1_000_000);
+        Some(Self {
+            dispatch_per_workspace: dispatch.and_then(NonZeroU32::new)?,
+            body_bytes: body_bytes?,
+            prompt_chars: prompt_chars?,
+        })
+    }
+}
+
+/// The account that the first start makes.
+#[derive(Debug, Clone, Serialize)]
+pub struct Demo {
+    /// Whether it is made.
+    pub enabled: bool,
+    /// What it is granted.
+    pub credits: Credits,
+}
+
+impl Demo {
+    pub(super) fn read(reader: &mut Reader) -> Option<Self> {
+        let enabled = reader.required("demo.enabled", from_str("true or false"));
+        let credits = reader.number("demo.credits", 0..=1_000_000_000);
+        Some(Self { enabled: enabled?, credits: Credits(credits?) })
+    }
+}

@@ -1,0 +1,127 @@
+//! Metrics as Prometheus reads them.
+
+use std::collections::BTreeMap;
+
+use super::*;
+
+fn pool(name: &str) -> PoolGauges {
+    PoolGauges {
+        pool: name.to_owned(),
+        capacity: 64,
+        depth: 3,
+        waiting: 9_000,
+        oldest_seconds: 1.5,
+        in_flight: vec![("running".to_owned(), 7)],
+    }
+}
+
+fn filled() -> Metrics {
+    let metrics = Metrics::new().unwrap();
+    metrics.job_submitted("demo/sketch");
+    metrics.job_finished("demo/sketch", "succeeded");
+    metrics.job_wait("demo", 0.02);
+    metrics.job_run("demo", "demo", 1.2);
+    metrics.provider_request("demo", "submit", "accepted", Duration::from_millis(20));
+    metrics.credits("capture", 40);
+    metrics.credits("capture", 2);
+    let took = Duration::from_millis(3);
+    metrics.http_request("/v1/jobs/{id}", "GET", "200", took);
+    metrics.pools(&[pool("demo")]);
+    metrics.ledger_violations(0);
+    metrics
+}
+
+/// The labels of each metric, by name.
+fn families(text: &str) -> BTreeMap<String, String> {
+    let mut families = BTreeMap::new();
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    for line in lines {
+        let (series, _) = line.rsplit_once(' ').unwrap();
+        let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+        let names: Vec<&str> = labels
+            .trim_end_matches('}')
+            .split("\",")
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(name, _)| name)
+            .filter(|name| *name != "le")
+            .collect();
+        let base = name.strip_suffix("_bucket").unwrap_or(name);
+        families.insert(base.to_owned(), names.join(","));
+    }
+    families
+}
+
+#[test]
+fn every_metric_has_the_agreed_name_and_labels() {
+    let families = families(&filled().text().unwrap());
+    for (name, labels) in [
+        ("jobs_submitted_total", "model"),
+        ("jobs_finished_total", "model,status"),
+        ("queue_depth", "pool"),
+        ("jobs_waiting", "pool"),
+        ("queue_oldest_seconds", "pool"),
+        ("jobs_in_flight", "pool,state"),
+        ("job_wait_seconds", "pool"),
+        ("job_run_seconds", "pool,provider"),
+        ("provider_requests_total", "operation,outcome,provider"),
+        ("provider_request_seconds", "operation,provider"),
+        ("pool_capacity", "pool"),
+        ("credits_total", "verb"),
+        ("ledger_violations", ""),
+        ("http_requests_total", "method,route,status"),
+        ("http_request_seconds", "route"),
+    ] {
+        let found = families.get(&format!("tiktomato_{name}"));
+        assert_eq!(found.map(String::as_str), Some(labels), "{name} in {families:#?}");
+    }
+    assert!(families.keys().all(|name| name.starts_with("tiktomato_")), "{families:#?}");
+    #[cfg(target_os = "linux")]
+    assert!(families.contains_key("tiktomato_process_resident_memory_bytes"), "{families:#?}");
+}
+
+#[test]
+fn labels_are_in_the_right_order_and_values_add_up() {
+    let text = filled().text().unwrap();
+    for line in [
+        "tiktomato_jobs_finished_total{model=\"demo/sketch\",status=\"succeeded\"} 1",
+        "tiktomato_provider_requests_total{operation=\"submit\",outcome=\"accepted\",provider=\"demo\"} 1",
+        "tiktomato_credits_total{verb=\"capture\"} 42",
+        "tiktomato_http_requests_total{method=\"GET\",route=\"/v1/jobs/{id}\",status=\"200\"} 1",
+        "tiktomato_http_request_seconds_bucket{route=\"/v1/jobs/{id}\",le=\"0.0025\"} 0",
+        "tiktomato_http_request_seconds_bucket{route=\"/v1/jobs/{id}\",le=\"0.005\"} 1",
+        "tiktomato_jobs_in_flight{pool=\"demo\",state=\"running\"} 7",
+        "tiktomato_jobs_in_flight{pool=\"demo\",state=\"storing\"} 0",
+        "tiktomato_queue_oldest_seconds{pool=\"demo\"} 1.5",
+        "tiktomato_ledger_violations 0",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} not in\n{text}");
+    }
+    assert!(!text.contains("state=\"queued\"") && !text.contains("state=\"failed\""), "{text}");
+}
+
+#[test]
+fn a_pool_that_is_gone_is_shown_no_more() {
+    let metrics = filled();
+    metrics.pools(&[pool("fal")]);
+    let text = metrics.text().unwrap();
+    assert!(text.contains("tiktomato_queue_depth{pool=\"fal\"} 3"), "{text}");
+    assert!(!text.contains("tiktomato_queue_depth{pool=\"demo\"}"), "{text}");
+}
+
+#[test]
+fn only_the_leader_tells_about_the_cluster() {
+    let metrics = filled();
+    metrics.clone().clear_cluster_gauges();
+    let families = families(&metrics.text().unwrap());
+    for name in [
+        "queue_depth",
+        "jobs_waiting",
+        "queue_oldest_seconds",
+        "jobs_in_flight",
+        "pool_capacity",
+        "ledger_violations",
+    ] {
+        assert!(!families.contains_key(&format!("tiktomato_{name}")), "{name}");
+    }
+    assert!(families.contains_key("tiktomato_jobs_submitted_total"));
+}

@@ -1,0 +1,127 @@
+//! Making a person with a personal workspace and an empty wallet, and finding them by address.
+
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, SqlErr,
+};
+
+use crate::{
+    Credits, Db, Timestamp,
+    ids::{UserId, WorkspaceId},
+    tables::{users, wallets, workspaces},
+};
+
+/// A person to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewUser {
+    /// In any case; stored in lower case.
+    pub email: String,
+    /// A name for people.
+    pub name: Option<String>,
+    /// How many of the workspace's jobs may be dispatched at once.
+    pub dispatch_limit: i32,
+}
+
+/// Why an account could not be made or found.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    /// Not an address.
+    #[error("{0:?} is not an email address")]
+    BadEmail(String),
+    /// Somebody has it.
+    #[error("there is a user with the address {0} already")]
+    EmailTaken(String),
+    /// Nobody has it.
+    #[error("there is no user with the address {0}")]
+    NoUser(String),
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] DbErr),
+}
+
+/// A person and the workspace that is theirs alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PersonalWorkspace {
+    /// The person.
+    pub user: users::Model,
+    /// Their workspace.
+    pub workspace: workspaces::Model,
+}
+
+fn canonical(email: &str) -> Result<String, AccountError> {
+    let text = email.trim().to_lowercase();
+    let shape = text.split_once('@').is_some_and(|(local, domain)| {
+        !local.is_empty() && domain.len() > 2 && !domain.contains('@') && !domain.starts_with('.')
+    });
+    let clean = text.len() <= 254 && !text.chars().any(|c| c.is_whitespace() || c.is_control());
+    if shape && clean { Ok(text) } else { Err(AccountError::BadEmail(email.to_owned())) }
+}
+
+/// Makes the person, a personal workspace and its empty wallet, in the caller's transaction.
+///
+/// # Errors
+/// See [`AccountError`].
+pub async fn create_user(
+    tx: &DatabaseTransaction,
+    new: &NewUser,
+    now: Timestamp,
+) -> Result<PersonalWorkspace, AccountError> {
+    let email = canonical(&new.email)?;
+    let user = users::ActiveModel {
+        id: Set(UserId::generate()),
+        email: Set(email.clone()),
+        name: Set(new.name.clone()),
+        created_at: Set(now),
+    };
+    let user = users::Entity::insert(user).exec_with_returning(tx).await.map_err(|error| {
+        match error.sql_err() {
+            Some(SqlErr::UniqueConstraintViolation(_)) => AccountError::EmailTaken(email),
+            _ => AccountError::Db(error),
+        }
+    })?;
+    let workspace = workspaces::ActiveModel {
+        id: Set(WorkspaceId::generate()),
+        owner_id: Set(user.id),
+        name: Set("personal".to_owned()),
+        dispatch_limit: Set(new.dispatch_limit),
+        dispatched: Set(0),
+        created_at: Set(now),
+    };
+    let workspace = workspaces::Entity::insert(workspace).exec_with_returning(tx).await?;
+    let wallet = wallets::ActiveModel {
+        workspace_id: Set(workspace.id),
+        available: Set(Credits::ZERO),
+        held: Set(Credits::ZERO),
+    };
+    wallets::Entity::insert(wallet).exec_without_returning(tx).await?;
+    Ok(PersonalWorkspace { user, workspace })
+}
+
+/// The person with this address, and their personal workspace.
+///
+/// # Errors
+/// See [`AccountError`].
+pub async fn find_workspace(db: &Db, email: &str) -> Result<PersonalWorkspace, AccountError> {
+    let email = canonical(email)?;
+    let user = users::Entity::find()
+        .filter(users::Column::Email.eq(email.as_str()))
+        .one(db.read())
+        .await?
+        .ok_or(AccountError::NoUser(email))?;
+    let workspace = workspaces::Entity::find()
+        .filter(workspaces::Column::OwnerId.eq(user.id))
+        .one(db.read())
+        .await?
+        .ok_or_else(|| DbErr::Custom(format!("{} has no workspace", user.id)))?;
+    Ok(PersonalWorkspace { user, workspace })
+}
+
+/// The workspace's balances.
+///
+/// # Errors
+/// When the database fails.
+pub async fn wallet(db: &Db, workspace_id: WorkspaceId) -> Result<wallets::Model, DbErr> {
+    wallets::Entity::find_by_id(workspace_id)
+        .one(db.read())
+        .await?
+        .ok_or_else(|| DbErr::Custom(format!("{workspace_id} has no wallet")))
+}

@@ -1,0 +1,191 @@
+//! Connections to the database, Postgres or SQLite, and what differs between the two.
+//!
+//! On SQLite all writes go through one connection, so writers queue up here instead of meeting
+//! "database is locked"; reads have their own connections and, thanks to the write-ahead log, do
+//! not wait. Other processes (an `admin` command beside a running server) wait for the lock up to
+//! [`BUSY_TIMEOUT`]. On Postgres both are the same pool.
+
+use std::time::Duration;
+
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseBackend, DatabaseConnection,
+    DatabaseTransaction, DbErr, SqliteTransactionMode, Statement, TransactionOptions,
+    TransactionTrait, Value,
+};
+
+use crate::Timestamp;
+
+/// How long a SQLite connection waits for another process's write.
+pub const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a request waits for a free connection before the database counts as away.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The database. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Db {
+    write: DatabaseConnection,
+    read: DatabaseConnection,
+}
+
+impl Db {
+    /// Opens `url` (`postgres://…` or `sqlite://FILE`, which is made if it is missing).
+    ///
+    /// # Errors
+    /// When the database does not answer or the file cannot be opened.
+    pub async fn connect(url: &str, max_connections: u32) -> Result<Self, DbErr> {
+        if url.starts_with("sqlite:") {
+            let write = Database::connect(sqlite(url, 1)).await?;
+            let read = Database::connect(sqlite(url, max_connections.max(2))).await?;
+            return Ok(Self { write, read });
+        }
+        let mut options = common(url, max_connections.max(4));
+        // A pool must come up although the database is away: requests then answer 503.
+        options.connect_lazy(true).test_before_acquire(false);
+        let pool = Database::connect(options).await?;
+        Ok(Self { write: pool.clone(), read: pool })
+    }
+
+    /// For reads that need no transaction.
+    #[must_use]
+    pub fn read(&self) -> &DatabaseConnection {
+        &self.read
+    }
+
+    /// For single statements that write.
+    #[must_use]
+    pub fn write(&self) -> &DatabaseConnection {
+        &self.write
+    }
+
+    /// Begins a transaction that will write. On SQLite it takes the write lock at once: a lock
+    /// that is taken later can fail in the middle.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
+        let sqlite_transaction_mode = match self.backend() {
+            DatabaseBackend::Sqlite => Some(SqliteTransactionMode::Immediate),
+            _ => None,
+        };
+        self.write
+            .begin_with_options(TransactionOptions {
+                sqlite_transaction_mode,
+                ..TransactionOptions::default()
+            })
+            .await
+    }
+
+    /// Begins a transaction that reads one snapshot.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn begin_snapshot(&self) -> Result<DatabaseTransaction, DbErr> {
+        let isolation_level = match self.backend() {
+            DatabaseBackend::Sqlite => None,
+            _ => Some(sea_orm::IsolationLevel::RepeatableRead),
+        };
+        self.read
+            .begin_with_options(TransactionOptions { isolation_level, ..Default::default() })
+            .await
+    }
+
+    /// Which database it is.
+    #[must_use]
+    pub fn backend(&self) -> DatabaseBackend {
+        self.write.get_database_backend()
+    }
+
+    /// Whether it answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<(), DbErr> {
+        self.read.query_one_raw(Statement::from_string(self.backend(), "SELECT 1")).await?;
+        Ok(())
+    }
+
+    /// Closes the connections after their last statement.
+    pub async fn close(self) {
+        // Nothing is left to do with a connection that does not close.
+        drop(self.read.close().await);
+        drop(self.write.close().await);
+    }
+}
+
+fn common(url: &str, max_connections: u32) -> ConnectOptions {
+    let mut options = ConnectOptions::new(url);
+    options
+        .max_connections(max_connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_timeout(ACQUIRE_TIMEOUT)
+        .sqlx_logging(false);
+    options
+}
+
+fn sqlite(url: &str, max_connections: u32) -> ConnectOptions {
+    let mut options = common(url, max_connections);
+    // A busy writer is not an outage: requests may queue for as long as the lock may be held.
+    options.acquire_timeout(BUSY_TIMEOUT);
+    options.idle_timeout(None).max_lifetime(None);
+    options.map_sqlx_sqlite_opts(|sqlite| {
+        sqlite
+            .create_if_missing(true)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT)
+            .pragma("journal_mode", "WAL")
+            // FULL: a commit survives a power cut, not only a crash of the process.
+            .pragma("synchronous", "FULL")
+            .pragma("temp_store", "MEMORY")
+            .statement_cache_capacity(512)
+    });
+    options
+}
+
+/// The database's own clock, as SQL, in microseconds.
+pub(crate) fn now_sql(backend: DatabaseBackend) -> &'static str {
+    match backend {
+        DatabaseBackend::Sqlite => "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
+        _ => "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)",
+    }
+}
+
+/// The end of a `SELECT` that locks what it finds; SQLite has one writer and needs none.
+pub(crate) fn for_update(backend: DatabaseBackend) -> &'static str {
+    match backend {
+        DatabaseBackend::Sqlite => "",
+        _ => " FOR UPDATE",
+    }
+}
+
+/// The same, passing over rows that someone else has locked.
+pub(crate) fn skip_locked(backend: DatabaseBackend) -> &'static str {
+    match backend {
+        DatabaseBackend::Sqlite => "",
+        _ => " FOR UPDATE SKIP LOCKED",
+    }
+}
+
+/// A statement with `$1 …` placeholders, which both databases understand.
+pub(crate) fn sql(
+    db: &impl ConnectionTrait,
+    text: impl Into<String>,
+    values: impl IntoIterator<Item = Value>,
+) -> Statement {
+    Statement::from_sql_and_values(db.get_database_backend(), text, values)
+}
+
+/// `$from, $from+1, …`: placeholders for a list.
+pub(crate) fn placeholders(from: usize, count: usize) -> String {
+    (from..from + count).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ")
+}
+
+/// What the database's clock says.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn database_now(db: &impl ConnectionTrait) -> Result<Timestamp, DbErr> {
+    let text = format!("SELECT {} AS now", now_sql(db.get_database_backend()));
+    let row = db.query_one_raw(sql(db, text, [])).await?;
+    row.ok_or_else(|| DbErr::RecordNotFound("the database's clock".into()))?.try_get("", "now")
+}

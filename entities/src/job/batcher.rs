@@ -1,0 +1,154 @@
+//! Group commit for submits: each hands its job over and waits for its own verdict; a group is
+//! whatever arrived while the last one was being written. No timer is involved.
+//!
+//! A group that fails is written again one by one, so that a bad job hurts nobody else. After a
+//! failed commit, whether it happened cannot be known; the rows are looked for by their ids,
+//! which the callers made.
+
+use std::sync::Arc;
+
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QuerySelect};
+use tokio::sync::{mpsc, oneshot};
+
+use super::submit::{NewJob, Verdict, submit_group};
+use crate::{Effects, db::Db, ids::JobId, tables::jobs};
+
+/// How much the batcher takes on.
+#[derive(Debug, Clone, Copy)]
+pub struct BatcherLimits {
+    /// The most jobs in one transaction.
+    pub group: usize,
+    /// The most jobs that wait; more are refused.
+    pub waiting: usize,
+}
+
+impl Default for BatcherLimits {
+    fn default() -> Self {
+        Self { group: 64, waiting: 4096 }
+    }
+}
+
+/// Why a submit has no verdict.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SubmitError {
+    /// Too many wait already; nothing was written.
+    #[error("too many submits are waiting")]
+    Busy,
+    /// The database failed; nothing was written, or that cannot be known.
+    #[error("the database failed: {0}")]
+    Db(Arc<DbErr>),
+}
+
+struct Waiting {
+    job: NewJob,
+    answer: oneshot::Sender<Result<Verdict, SubmitError>>,
+}
+
+/// Accepts jobs in groups. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Batcher {
+    queue: mpsc::Sender<Waiting>,
+}
+
+impl Batcher {
+    /// Starts the task that writes; it ends when the last clone is dropped. `perform` is called
+    /// with what each committed group asks for, before its verdicts are given.
+    #[must_use]
+    pub fn start<P>(db: Db, limits: BatcherLimits, perform: P) -> Self
+    where
+        P: Fn(Effects) + Send + Sync + 'static,
+    {
+        let (queue, mut waiting) = mpsc::channel(limits.waiting);
+        tokio::spawn(async move {
+            let mut group = Vec::with_capacity(limits.group);
+            while waiting.recv_many(&mut group, limits.group).await > 0 {
+                write(&db, std::mem::take(&mut group), &perform).await;
+            }
+        });
+        Self { queue }
+    }
+
+    /// Submits one job and waits for its verdict. The caller may go away: the job is then
+    /// committed or not, as if the answer had been lost.
+    ///
+    /// # Errors
+    /// See [`SubmitError`].
+    pub async fn submit(&self, job: NewJob) -> Result<Verdict, SubmitError> {
+        let (answer, verdict) = oneshot::channel();
+        self.queue.try_send(Waiting { job, answer }).map_err(|_| SubmitError::Busy)?;
+        verdict.await.map_err(|_| SubmitError::Busy)?
+    }
+}
+
+/// Writes a group and answers everybody in it.
+async fn write<P: Fn(Effects) + Sync>(db: &Db, group: Vec<Waiting>, perform: &P) {
+    let (jobs, answers): (Vec<NewJob>, Vec<_>) =
+        group.into_iter().map(|waiting| (waiting.job, waiting.answer)).unzip();
+    let results = match try_write(db, &jobs).await {
+        Ok((verdicts, effects)) => {
+            perform(effects);
+            verdicts.into_iter().map(Ok).collect()
+        }
+        Err(Failure::Commit(error)) => look_for(db, &jobs, error).await,
+        Err(Failure::Before(error)) if jobs.len() == 1 => {
+            vec![Err(SubmitError::Db(Arc::new(error)))]
+        }
+        Err(Failure::Before(_)) => one_by_one(db, &jobs, perform).await,
+    };
+    for (answer, result) in answers.into_iter().zip(results) {
+        // A client that went away finds its job by its idempotency key.
+        drop(answer.send(result));
+    }
+}
+
+enum Failure {
+    /// Nothing was written.
+    Before(DbErr),
+    /// It may have been written.
+    Commit(DbErr),
+}
+
+async fn try_write(db: &Db, jobs: &[NewJob]) -> Result<(Vec<Verdict>, Effects), Failure> {
+    let tx = db.begin().await.map_err(Failure::Before)?;
+    let done = submit_group(&tx, jobs).await.map_err(Failure::Before)?;
+    tx.commit().await.map_err(Failure::Commit)?;
+    Ok(done)
+}
+
+async fn one_by_one<P: Fn(Effects) + Sync>(
+    db: &Db,
+    jobs: &[NewJob],
+    perform: &P,
+) -> Vec<Result<Verdict, SubmitError>> {
+    let mut results = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        let one = std::slice::from_ref(job);
+        match try_write(db, one).await {
+            Ok((verdicts, effects)) => {
+                perform(effects);
+                results.extend(verdicts.into_iter().map(Ok));
+            }
+            Err(Failure::Commit(error)) => results.extend(look_for(db, one, error).await),
+            Err(Failure::Before(error)) => results.push(Err(SubmitError::Db(Arc::new(error)))),
+        }
+    }
+    results
+}
+
+/// After a commit whose answer was lost: a job that is there was accepted.
+async fn look_for(db: &Db, jobs: &[NewJob], error: DbErr) -> Vec<Result<Verdict, SubmitError>> {
+    let error = Arc::new(error);
+    let found: Result<Vec<JobId>, DbErr> = jobs::Entity::find()
+        .select_only()
+        .column(jobs::Column::Id)
+        .filter(jobs::Column::Id.is_in(jobs.iter().map(|job| job.id)))
+        .into_tuple()
+        .all(db.write())
+        .await;
+    jobs.iter()
+        .map(|job| match &found {
+            Ok(found) if found.contains(&job.id) => Ok(Verdict::Accepted),
+            _ => Err(SubmitError::Db(error.clone())),
+        })
+        .collect()
+}

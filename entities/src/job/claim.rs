@@ -1,0 +1,194 @@
+//! Taking a job: a claim of a queued one (which writes the attempt before any call goes out), and
+//! leases of rows that the poll loop has to look at. Leases use the database's clock.
+
+use std::time::{Duration, Instant};
+
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult,
+    QueryFilter, QueryOrder, sea_query::Expr,
+};
+
+use super::{AttemptOutcome, JobRef, JobState};
+use crate::{
+    JobHint, Timestamp,
+    db::{now_sql, skip_locked, sql},
+    ids::{AttemptId, JobId},
+    tables::{attempts, jobs},
+};
+
+/// A lease on a monotonic clock: taken before the database was asked, so it never seems longer
+/// than it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Lease {
+    until: Instant,
+}
+
+impl Lease {
+    /// A lease of `span` that is asked for now.
+    #[must_use]
+    pub fn asked_now(span: Duration) -> Self {
+        Self { until: Instant::now() + span }
+    }
+}
+
+/// How much of the lease is left.
+#[must_use]
+pub fn lease_remaining(lease: &Lease) -> Duration {
+    lease.until.saturating_duration_since(Instant::now())
+}
+
+/// A job that its holder may work on.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    /// The job, as it is now.
+    pub job: jobs::Model,
+    /// Its newest attempt; a new one after a claim.
+    pub attempt: Option<attempts::Model>,
+}
+
+/// Claims the job that `hint` names and writes the attempt that is about to be made by
+/// `route(job)`, which answers with the provider and its model. `None`: nothing to do.
+///
+/// # Errors
+/// When the database fails.
+pub async fn claim(
+    db: &impl ConnectionTrait,
+    hint: JobHint,
+    lease: Duration,
+    now: Timestamp,
+    route: impl Fn(&jobs::Model) -> Option<(String, String)>,
+) -> Result<Option<Claimed>, DbErr> {
+    let text = format!(
+        "UPDATE jobs SET state = 'submitting', epoch = epoch + 1, version = version + 1, \
+         lease_until = {now_sql} + $1, attempts = attempts + 1, started_at = COALESCE(started_at, $2), \
+         run_deadline = COALESCE(run_deadline, CASE kind WHEN 'video' THEN $3 ELSE $4 END) \
+         WHERE id = $5 AND epoch = $6 AND state = 'queued' AND dispatched_at IS NOT NULL RETURNING *",
+        now_sql = now_sql(db.get_database_backend()),
+    );
+    let values = [
+        micros(lease).into(),
+        now.0.into(),
+        now.after(super::Kind::Video.run_time_limit()).0.into(),
+        now.after(super::Kind::Image.run_time_limit()).0.into(),
+        hint.job_id.0.into(),
+        hint.epoch.into(),
+    ];
+    let Some(row) = db.query_one_raw(sql(db, text, values)).await? else { return Ok(None) };
+    let job = jobs::Model::from_query_result(&row, "")?;
+    let Some((provider, provider_model)) = route(&job) else {
+        return Err(DbErr::Custom(format!("{} has no route {}", job.id, job.route)));
+    };
+    let attempt = attempts::ActiveModel {
+        id: Set(AttemptId::generate()),
+        job_id: Set(job.id),
+        number: Set(job.attempts),
+        route: Set(job.route),
+        provider: Set(provider),
+        provider_model: Set(provider_model),
+        outcome: Set(AttemptOutcome::Pending),
+        request_id: Set(None),
+        handle: Set(None),
+        started_at: Set(now),
+        accepted_at: Set(None),
+        finished_at: Set(None),
+        cost_usd_micros: Set(None),
+    };
+    let attempt = attempts::Entity::insert(attempt).exec_with_returning(db).await?;
+    Ok(Some(Claimed { job, attempt: Some(attempt) }))
+}
+
+/// Leases up to `limit` rows of the pool that are due for a look, longest overdue first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn lease_due(
+    db: &impl ConnectionTrait,
+    pool: &str,
+    limit: u32,
+    lease: Duration,
+    now: Timestamp,
+) -> Result<Vec<Claimed>, DbErr> {
+    let backend = db.get_database_backend();
+    let text = format!(
+        "UPDATE jobs SET epoch = epoch + 1, lease_until = {clock} + $1, polls = polls + 1 WHERE id IN (\
+           SELECT id FROM jobs WHERE pool = $2 AND next_poll_at <= $3 \
+           AND (lease_until IS NULL OR lease_until < {clock}) \
+           ORDER BY next_poll_at LIMIT {limit}{lock}) RETURNING *",
+        clock = now_sql(backend),
+        lock = skip_locked(backend),
+    );
+    let values = [micros(lease).into(), pool.into(), now.0.into()];
+    let rows = db.query_all_raw(sql(db, text, values)).await?;
+    let jobs: Vec<jobs::Model> =
+        rows.iter().map(|row| jobs::Model::from_query_result(row, "")).collect::<Result<_, _>>()?;
+    if jobs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut newest = std::collections::HashMap::new();
+    let found = attempts::Entity::find()
+        .filter(attempts::Column::JobId.is_in(jobs.iter().map(|job| job.id)))
+        .order_by_asc(attempts::Column::Number)
+        .all(db)
+        .await?;
+    for attempt in found {
+        newest.insert(attempt.job_id, attempt);
+    }
+    Ok(jobs.into_iter().map(|job| Claimed { attempt: newest.remove(&job.id), job }).collect())
+}
+
+/// Makes the lease longer. `false`: it is lost.
+///
+/// # Errors
+/// When the database fails.
+pub async fn renew(
+    db: &impl ConnectionTrait,
+    job: &JobRef,
+    lease: Duration,
+) -> Result<bool, DbErr> {
+    let clock = now_sql(db.get_database_backend());
+    let renewed = jobs::Entity::update_many()
+        .col_expr(jobs::Column::LeaseUntil, Expr::cust(format!("{clock} + {}", micros(lease))))
+        .filter(jobs::Column::Id.eq(job.id))
+        .filter(jobs::Column::Epoch.eq(job.epoch))
+        .filter(jobs::Column::State.is_not_in([
+            JobState::Succeeded,
+            JobState::Failed,
+            JobState::Canceled,
+        ]))
+        .exec(db)
+        .await?;
+    Ok(renewed.rows_affected == 1)
+}
+
+fn micros(span: Duration) -> i64 {
+    Timestamp(0).after(span).0
+}
+
+impl Claimed {
+    /// The job as a guard for the next change.
+    #[must_use]
+    pub fn job_ref(&self) -> JobRef {
+        JobRef::from(&self.job)
+    }
+
+    /// Which job it is.
+    #[must_use]
+    pub fn id(&self) -> JobId {
+        self.job.id
+    }
+}
+
+/// When the next unleased job of the pool is due for a look. `None`: there is none.
+///
+/// # Errors
+/// When the database fails.
+pub async fn next_due(db: &crate::Db, pool: &str) -> Result<Option<Timestamp>, crate::WriteError> {
+    let text = "SELECT min(next_poll_at) AS due FROM jobs WHERE pool = $1 \
+                AND next_poll_at IS NOT NULL AND lease_until IS NULL";
+    let read = db.read();
+    let due = async {
+        let row = read.query_one_raw(sql(read, text, [pool.into()])).await?;
+        row.map_or(Ok(None), |row| row.try_get("", "due"))
+    };
+    due.await.map_err(|error: DbErr| crate::WriteError::Db(std::sync::Arc::new(error)))
+}

@@ -1,0 +1,102 @@
+//! Ending what took too long, and forgetting old idempotency records.
+
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, ExprTrait,
+    QueryFilter, QueryOrder, QuerySelect,
+};
+
+use super::{
+    AttemptOutcome, JobRef, JobState, policy, rescue,
+    settle::{self, Ending, Failure},
+};
+use crate::{
+    Effects, Timestamp,
+    tables::{idempotency_keys, jobs},
+};
+
+/// Ends up to `limit` jobs whose deadline has passed and that nobody has a lease on: queued too
+/// long, waited too long for a lost answer, or too long at the provider (the poll loop, which
+/// asks the provider to cancel, gets a while to do this first).
+///
+/// # Errors
+/// When the database fails.
+pub async fn end_overdue(
+    tx: &DatabaseTransaction,
+    limit: u64,
+    now: Timestamp,
+) -> Result<(Effects, usize), DbErr> {
+    let at_provider = [JobState::Submitting, JobState::Running, JobState::Uncertain];
+    let overdue = Condition::any()
+        .add(jobs::Column::State.eq(JobState::Queued).and(jobs::Column::QueueDeadline.lt(now)))
+        .add(
+            jobs::Column::State
+                .is_in(at_provider)
+                .and(jobs::Column::RunDeadline.lt(now.before(policy::DEADLINE_GRACE))),
+        )
+        .add(jobs::Column::State.eq(JobState::Uncertain).and(jobs::Column::UncertainUntil.lt(now)));
+    let jobs = jobs::Entity::find()
+        .filter(jobs::Column::FinishedAt.is_null())
+        .filter(jobs::Column::LeaseUntil.is_null())
+        .filter(overdue)
+        .order_by_asc(jobs::Column::WorkspaceId)
+        .limit(limit)
+        .all(tx)
+        .await?;
+    let mut effects = Effects::default();
+    let mut count = 0;
+    for job in jobs {
+        let outcome = match job.state {
+            JobState::Uncertain => AttemptOutcome::Unknown,
+            _ => AttemptOutcome::TimedOut,
+        };
+        let attempt = match job.state {
+            JobState::Queued => None,
+            _ => rescue::newest_attempt(tx, job.id).await?.map(|id| (id, outcome)),
+        };
+        let ending = if job.cancel_requested {
+            Ending::Canceled
+        } else {
+            Ending::Failed(too_late(job.state))
+        };
+        if let Some(more) = settle::end(tx, &JobRef::from(&job), attempt, &ending, now).await? {
+            effects.merge(more);
+            count += 1;
+        }
+    }
+    Ok((effects, count))
+}
+
+/// What a job in this state says when its deadline has passed.
+#[must_use]
+pub(crate) fn too_late(state: JobState) -> Failure {
+    let (code, detail) = match state {
+        JobState::Queued => (
+            "queue_timeout",
+            "No worker could take the job within 24 hours. Nothing was charged; please try again.",
+        ),
+        JobState::Uncertain => (
+            "provider_outcome_unknown",
+            "The provider's answer was lost and could not be recovered. Nothing was charged; please try again.",
+        ),
+        _ => (
+            "timed_out",
+            "The provider did not finish in time. Nothing was charged; please try again.",
+        ),
+    };
+    Failure { code, detail: detail.to_owned() }
+}
+
+/// Deletes idempotency records that have expired. Answers with how many.
+///
+/// # Errors
+/// When the database fails.
+pub async fn forget_old_idempotency_keys(
+    db: &impl ConnectionTrait,
+    now: Timestamp,
+) -> Result<u64, DbErr> {
+    let deleted = idempotency_keys::Entity::delete_many()
+        .filter(idempotency_keys::Column::CreatedAt.lt(now.before(policy::IDEMPOTENCY_LIMIT)))
+        .exec(db)
+        .await?;
+    Ok(deleted.rows_affected)
+}

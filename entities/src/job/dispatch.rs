@@ -1,0 +1,170 @@
+//! Handing out slots: waiting jobs become dispatched, fairly, and are then pushed.
+//!
+//! One transaction: the workspaces that have waiting jobs are locked (passing over those that
+//! someone else is dispatching), [`pick`] says which jobs go, and each gets a slot of its
+//! workspace. A pool never has more unclaimed jobs than [`policy::pool_room`].
+
+use std::collections::{BTreeMap, VecDeque};
+
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, Value};
+
+use super::{
+    order::{Candidate, pick},
+    policy,
+};
+use crate::{
+    Effects, JobHint, Timestamp,
+    db::{placeholders, skip_locked, sql},
+    ids::{JobId, WorkspaceId},
+    pools,
+};
+
+/// How many workspaces one round looks at.
+const WORKSPACES: usize = 200;
+
+/// Dispatches what there is room for in `pool`; the first turn goes to the workspace after `last`.
+///
+/// # Errors
+/// When the database fails.
+pub async fn dispatch(
+    tx: &DatabaseTransaction,
+    pool: &str,
+    last: Option<WorkspaceId>,
+    now: Timestamp,
+) -> Result<(Effects, Option<WorkspaceId>), DbErr> {
+    let room = room(tx, pool).await?;
+    if room == 0 {
+        return Ok((Effects::default(), last));
+    }
+    let mut candidates = Vec::new();
+    for (workspace_id, free) in lock_workspaces(tx, pool, last, now).await? {
+        let waiting = oldest(tx, pool, workspace_id, free.min(room), now).await?;
+        candidates.push(Candidate { workspace_id, free, waiting });
+    }
+    let picked = pick(candidates, room, last);
+    if picked.is_empty() {
+        return Ok((Effects::default(), last));
+    }
+    let mut slots: BTreeMap<WorkspaceId, i32> = BTreeMap::new();
+    for (workspace_id, _) in &picked {
+        *slots.entry(*workspace_id).or_default() += 1;
+    }
+    for (workspace_id, count) in slots {
+        let text = "UPDATE workspaces SET dispatched = dispatched + $1 WHERE id = $2";
+        tx.execute_raw(sql(tx, text, [count.into(), workspace_id.0.into()])).await?;
+    }
+    let pushes = mark(tx, pool, &picked, now).await?;
+    let last = picked.last().map(|(workspace_id, _)| *workspace_id).or(last);
+    Ok((Effects { pushes, ..Effects::default() }, last))
+}
+
+/// The pools in which a job is ready and waiting.
+///
+/// # Errors
+/// When the database fails.
+pub async fn pools_with_waiting_jobs(
+    db: &impl ConnectionTrait,
+    now: Timestamp,
+) -> Result<Vec<String>, DbErr> {
+    let text = "SELECT DISTINCT pool FROM jobs WHERE state = 'queued' AND dispatched_at IS NULL \
+                AND ready_at <= $1";
+    let rows = db.query_all_raw(sql(db, text, [now.0.into()])).await?;
+    rows.iter().map(|row| row.try_get("", "pool")).collect()
+}
+
+async fn room(tx: &DatabaseTransaction, pool: &str) -> Result<usize, DbErr> {
+    let capacity = pools::live_capacity(tx, pool).await?;
+    let text = "SELECT count(*) AS n FROM jobs WHERE pool = $1 AND state = 'queued' \
+                AND dispatched_at IS NOT NULL";
+    let row = tx.query_one_raw(sql(tx, text, [pool.into()])).await?;
+    let unclaimed: i64 = row.map_or(Ok(0), |row| row.try_get("", "n"))?;
+    Ok(usize::try_from(policy::pool_room(capacity) - unclaimed).unwrap_or(0))
+}
+
+/// Workspaces with ready jobs and free slots, locked, each with its number of free slots. The
+/// recursion steps from one workspace to the next through the index, however many jobs each has.
+async fn lock_workspaces(
+    tx: &DatabaseTransaction,
+    pool: &str,
+    last: Option<WorkspaceId>,
+    now: Timestamp,
+) -> Result<Vec<(WorkspaceId, usize)>, DbErr> {
+    let waiting = "FROM jobs WHERE pool = $1 AND state = 'queued' AND dispatched_at IS NULL";
+    let ids = format!(
+        "WITH RECURSIVE w (id) AS (\
+           SELECT * FROM (SELECT workspace_id {waiting} ORDER BY workspace_id LIMIT 1) AS first \
+           UNION ALL \
+           SELECT (SELECT workspace_id {waiting} AND workspace_id > w.id ORDER BY workspace_id LIMIT 1) \
+           FROM w WHERE w.id IS NOT NULL) \
+         SELECT s.id AS id FROM w JOIN workspaces s ON s.id = w.id \
+         WHERE s.dispatched < s.dispatch_limit AND EXISTS (\
+           SELECT 1 {waiting} AND workspace_id = s.id AND ready_at <= $2)",
+    );
+    let rows = tx.query_all_raw(sql(tx, ids, [pool.into(), now.0.into()])).await?;
+    let mut ids: Vec<WorkspaceId> =
+        rows.iter().map(|row| row.try_get("", "id")).collect::<Result<_, _>>()?;
+    ids.sort();
+    let start = last.map_or(0, |last| ids.partition_point(|id| *id <= last));
+    let turn = start.min(ids.len());
+    ids.rotate_left(turn);
+    ids.truncate(WORKSPACES);
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let text = format!(
+        "SELECT id, dispatch_limit - dispatched AS free FROM workspaces WHERE id IN ({}) \
+         AND dispatched < dispatch_limit ORDER BY id{}",
+        placeholders(1, ids.len()),
+        skip_locked(tx.get_database_backend()),
+    );
+    let rows = tx.query_all_raw(sql(tx, text, ids.into_iter().map(|id| id.0.into()))).await?;
+    rows.iter()
+        .map(|row| {
+            let free: i32 = row.try_get("", "free")?;
+            Ok((row.try_get("", "id")?, usize::try_from(free).unwrap_or(0)))
+        })
+        .collect()
+}
+
+async fn oldest(
+    tx: &DatabaseTransaction,
+    pool: &str,
+    workspace_id: WorkspaceId,
+    limit: usize,
+    now: Timestamp,
+) -> Result<VecDeque<JobId>, DbErr> {
+    let text = format!(
+        "SELECT id FROM jobs WHERE pool = $1 AND workspace_id = $2 AND state = 'queued' \
+         AND dispatched_at IS NULL AND ready_at <= $3 ORDER BY ready_at, id LIMIT {limit}{}",
+        skip_locked(tx.get_database_backend()),
+    );
+    let values = [pool.into(), workspace_id.0.into(), now.0.into()];
+    let rows = tx.query_all_raw(sql(tx, text, values)).await?;
+    rows.iter().map(|row| row.try_get("", "id")).collect()
+}
+
+async fn mark(
+    tx: &DatabaseTransaction,
+    pool: &str,
+    picked: &[(WorkspaceId, JobId)],
+    now: Timestamp,
+) -> Result<Vec<(String, JobHint)>, DbErr> {
+    let text = format!(
+        "UPDATE jobs SET dispatched_at = $1, pushed_at = $1, pushes = 1, epoch = epoch + 1 \
+         WHERE id IN ({}) AND state = 'queued' AND dispatched_at IS NULL RETURNING id, epoch",
+        placeholders(2, picked.len()),
+    );
+    let values =
+        std::iter::once(Value::from(now.0)).chain(picked.iter().map(|(_, job)| Value::from(job.0)));
+    let rows = tx.query_all_raw(sql(tx, text, values)).await?;
+    if rows.len() != picked.len() {
+        // Slots and jobs must agree; the next round finds what is really there.
+        return Err(DbErr::Custom("a job changed while it was being dispatched".into()));
+    }
+    rows.iter()
+        .map(|row| {
+            let hint = JobHint { job_id: row.try_get("", "id")?, epoch: row.try_get("", "epoch")? };
+            Ok((pool.to_owned(), hint))
+        })
+        .collect()
+}

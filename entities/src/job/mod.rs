@@ -1,0 +1,52 @@
+//! Jobs: the state machine, and one use case for each thing that can happen to a job.
+//!
+//! | file | what |
+//! |---|---|
+//! | `state`, `order`, `policy`, `decide` | pure rules |
+//! | `batcher`, `submit` | accepting jobs, in groups |
+//! | `dispatch` | handing out slots, fairly |
+//! | `claim`, `progress`, `settle`, `cancel` | what workers and users do |
+//! | `sweep`, `rescue`, `deadlines` | what the scheduler does |
+//! | `view`, `delete` | what users read and remove |
+//!
+//! Every change is one UPDATE on `id`, `state` and `epoch` ([`guarded`]); when it finds no row,
+//! someone else was first and the caller stops quietly.
+
+mod batcher;
+mod cancel;
+mod claim;
+mod deadlines;
+mod decide;
+mod delete;
+mod dispatch;
+mod guarded;
+mod order;
+mod outcome;
+pub mod policy;
+mod progress;
+mod rescue;
+mod settle;
+mod state;
+mod submit;
+mod sweep;
+pub mod view;
+
+pub use batcher::{Batcher, BatcherLimits, SubmitError};
+pub use cancel::cancel;
+pub use claim::{Claimed, Lease, claim, lease_due, lease_remaining, next_due, renew};
+pub use deadlines::{end_overdue, forget_old_idempotency_keys};
+pub use decide::{Decision, Wallet, decide};
+pub use delete::{Deleted, delete};
+pub use dispatch::{dispatch, pools_with_waiting_jobs};
+pub use guarded::JobRef;
+pub use order::{Candidate, pick};
+pub use outcome::{AttemptOutcome, Kind};
+pub use progress::{
+    Acceptance, HandBack, accepted, bound, finished_at_once, hand_back, mark_cancel_sent,
+    media_ready, poll_again, store_again, uncertain,
+};
+pub use rescue::rescue;
+pub use settle::{Ending, Failure, NewOutput, end, late_result, succeed};
+pub use state::{IllegalMove, JobState, PublicStatus};
+pub use submit::{NewJob, Verdict};
+pub use sweep::sweep;

@@ -1,0 +1,213 @@
+//! What users read of their jobs. Every query takes the workspace's id.
+
+use std::collections::HashMap;
+
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+};
+
+use super::{JobState, PublicStatus};
+use crate::{
+    Db,
+    db::sql,
+    ids::{JobId, WorkspaceId},
+    tables::{attempts, holds, jobs, outputs},
+};
+
+/// A job with all that its user sees of it.
+#[derive(Debug, Clone)]
+pub struct JobView {
+    /// The job.
+    pub job: jobs::Model,
+    /// Its credits.
+    pub hold: holds::Model,
+    /// Its calls, first to last.
+    pub attempts: Vec<attempts::Model>,
+    /// Its files, in order, without deleted ones.
+    pub outputs: Vec<outputs::Model>,
+    /// Its place, while it is queued.
+    pub queue: Option<QueuePlace>,
+}
+
+/// A queued job's place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueuePlace {
+    /// How many jobs of its pool go before it, plus 1.
+    pub position: u64,
+    /// When it may start, judged by what the pool has done in the last minutes.
+    pub eta_seconds: Option<u64>,
+}
+
+/// Which jobs to list.
+#[derive(Debug, Clone, Default)]
+pub struct ListFilter {
+    /// Only these.
+    pub status: Option<PublicStatus>,
+    /// Only of this model.
+    pub model: Option<String>,
+    /// Only those older than this one.
+    pub after: Option<JobId>,
+    /// At most this many.
+    pub limit: u64,
+}
+
+/// The workspace's job, not deleted.
+pub(crate) async fn find(
+    db: &impl ConnectionTrait,
+    workspace_id: WorkspaceId,
+    job_id: JobId,
+) -> Result<Option<jobs::Model>, DbErr> {
+    jobs::Entity::find_by_id(job_id)
+        .filter(jobs::Column::WorkspaceId.eq(workspace_id))
+        .filter(jobs::Column::DeletedAt.is_null())
+        .one(db)
+        .await
+}
+
+/// The workspace's job.
+///
+/// # Errors
+/// When the database fails.
+pub async fn get(
+    db: &Db,
+    workspace_id: WorkspaceId,
+    job_id: JobId,
+) -> Result<Option<JobView>, DbErr> {
+    let Some(job) = find(db.read(), workspace_id, job_id).await? else { return Ok(None) };
+    Ok(complete(db, vec![job]).await?.into_iter().next())
+}
+
+/// The workspace's jobs, newest first; one more than `limit` if there are more.
+///
+/// # Errors
+/// When the database fails.
+pub async fn list(
+    db: &Db,
+    workspace_id: WorkspaceId,
+    filter: &ListFilter,
+) -> Result<Vec<JobView>, DbErr> {
+    let mut query = jobs::Entity::find()
+        .filter(jobs::Column::WorkspaceId.eq(workspace_id))
+        .filter(jobs::Column::DeletedAt.is_null())
+        .order_by_desc(jobs::Column::Id)
+        .limit(filter.limit.saturating_add(1));
+    if let Some(status) = filter.status {
+        query = query.filter(jobs::Column::State.is_in(status.states()));
+    }
+    if let Some(model) = &filter.model {
+        query = query.filter(jobs::Column::Model.eq(model.as_str()));
+    }
+    if let Some(after) = filter.after {
+        query = query.filter(jobs::Column::Id.lt(after));
+    }
+    complete(db, query.all(db.read()).await?).await
+}
+
+/// The versions of these jobs, for those who wait for a change.
+///
+/// # Errors
+/// When the database fails.
+pub async fn versions(db: &Db, ids: &[JobId]) -> Result<Vec<(JobId, i64)>, DbErr> {
+    let mut found = Vec::with_capacity(ids.len());
+    for some in ids.chunks(1_000) {
+        let rows: Vec<(JobId, i64)> = jobs::Entity::find()
+            .select_only()
+            .columns([jobs::Column::Id, jobs::Column::Version])
+            .filter(jobs::Column::Id.is_in(some.iter().copied()))
+            .into_tuple()
+            .all(db.read())
+            .await?;
+        found.extend(rows);
+    }
+    Ok(found)
+}
+
+async fn complete(db: &Db, jobs: Vec<jobs::Model>) -> Result<Vec<JobView>, DbErr> {
+    if jobs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
+    let mut holds: HashMap<JobId, holds::Model> = holds::Entity::find()
+        .filter(holds::Column::JobId.is_in(ids.iter().copied()))
+        .all(db.read())
+        .await?
+        .into_iter()
+        .map(|hold| (hold.job_id, hold))
+        .collect();
+    let mut attempts: HashMap<JobId, Vec<attempts::Model>> = HashMap::new();
+    for attempt in attempts::Entity::find()
+        .filter(attempts::Column::JobId.is_in(ids.iter().copied()))
+        .order_by_asc(attempts::Column::Number)
+        .all(db.read())
+        .await?
+    {
+        attempts.entry(attempt.job_id).or_default().push(attempt);
+    }
+    let mut outputs: HashMap<JobId, Vec<outputs::Model>> = HashMap::new();
+    for output in outputs::Entity::find()
+        .filter(outputs::Column::JobId.is_in(ids.iter().copied()))
+        .filter(outputs::Column::DeletedAt.is_null())
+        .order_by_asc(outputs::Column::Position)
+        .all(db.read())
+        .await?
+    {
+        outputs.entry(output.job_id).or_default().push(output);
+    }
+    let mut views = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        let missing = || DbErr::Custom(format!("{} has no hold", job.id));
+        views.push(JobView {
+            hold: holds.remove(&job.id).ok_or_else(missing)?,
+            attempts: attempts.remove(&job.id).unwrap_or_default(),
+            outputs: outputs.remove(&job.id).unwrap_or_default(),
+            queue: place(db, &job).await?,
+            job,
+        });
+    }
+    Ok(views)
+}
+
+/// Its place, from its pool's other jobs: dispatched ones go first, then waiting ones by age. The
+/// count stops at a thousand, beyond which a place says little.
+async fn place(db: &Db, job: &jobs::Model) -> Result<Option<QueuePlace>, DbErr> {
+    if job.state != JobState::Queued {
+        return Ok(None);
+    }
+    let before = if job.dispatched_at.is_some() {
+        "dispatched_at IS NOT NULL AND (dispatched_at < $2 OR (dispatched_at = $2 AND id < $3))"
+    } else {
+        "(dispatched_at IS NOT NULL OR (workspace_id = $4 AND (ready_at < $2 OR (ready_at = $2 AND id < $3))))"
+    };
+    let text = format!(
+        "SELECT count(*) AS n FROM (SELECT 1 FROM jobs WHERE pool = $1 AND state = 'queued' AND {before} LIMIT 1000) AS ahead"
+    );
+    let since = job.dispatched_at.unwrap_or(job.ready_at);
+    let mut values = vec![job.pool.as_str().into(), since.0.into(), job.id.0.into()];
+    if job.dispatched_at.is_none() {
+        values.push(job.workspace_id.0.into());
+    }
+    let row = db.read().query_one_raw(sql(db.read(), text, values)).await?;
+    let ahead: i64 = row.map_or(Ok(0), |row| row.try_get("", "n"))?;
+    let position = u64::try_from(ahead).unwrap_or(0).saturating_add(1);
+    let eta_seconds = eta(db, job, position).await?;
+    Ok(Some(QueuePlace { position, eta_seconds }))
+}
+
+/// How long the jobs before it will take: their number over the pace at which the pool's last 50
+/// starts came.
+async fn eta(db: &Db, job: &jobs::Model, position: u64) -> Result<Option<u64>, DbErr> {
+    let text = "SELECT count(*) AS n, min(started_at) AS first, max(started_at) AS last FROM (\
+                SELECT started_at FROM jobs WHERE pool = $1 AND started_at IS NOT NULL \
+                ORDER BY started_at DESC LIMIT 50) AS recent";
+    let row = db.read().query_one_raw(sql(db.read(), text, [job.pool.as_str().into()])).await?;
+    let Some(row) = row else { return Ok(None) };
+    let count: i64 = row.try_get("", "n")?;
+    let (first, last): (Option<i64>, Option<i64>) =
+        (row.try_get("", "first")?, row.try_get("", "last")?);
+    let (Some(first), Some(last)) = (first, last) else { return Ok(None) };
+    if count < 2 {
+        return Ok(None);
+    }
+    let gap = u64::try_from((last - first) / (count - 1)).unwrap_or(0);
+    Ok(Some(gap.saturating_mul(position).div_ceil(1_000_000)))
+}

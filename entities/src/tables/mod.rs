@@ -1,0 +1,15 @@
+//! The tables, as SeaORM entities: a file for each. What may change a row is said in the use cases.
+
+pub mod api_keys;
+pub mod attempts;
+pub mod entry_notes;
+pub mod holds;
+pub mod idempotency_keys;
+pub mod jobs;
+pub mod leader_leases;
+pub mod ledger_entries;
+pub mod outputs;
+pub mod users;
+pub mod wallets;
+pub mod worker_pools;
+pub mod workspaces;

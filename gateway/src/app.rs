@@ -1,0 +1,66 @@
+//! The router, its layers, and serving it until the process drains.
+
+use std::{any::Any, io, time::Duration};
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    middleware,
+    response::{IntoResponse, Response},
+};
+use config::context::Context;
+use http::StatusCode;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
+
+use crate::{
+    finish::finish,
+    openapi, platform,
+    problem::{Code, Problem},
+    waiters::Waiters,
+};
+
+/// The longest that a handler may take: the longest wait, and time to read the database.
+const HANDLER_LIMIT: Duration = Duration::from_secs(100);
+
+/// What handlers share. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) context: Context,
+    pub(crate) waiters: Waiters,
+    /// Cancelled when the process begins to drain: waits and streams end.
+    pub(crate) draining: CancellationToken,
+}
+
+/// The API as a service. Must be called within a Tokio runtime: it starts the task that wakes
+/// waiting requests, which ends with the router or when the process drains.
+pub fn router(context: Context) -> Router {
+    let draining = platform::draining(&context);
+    let waiters = Waiters::start(&context, draining.clone());
+    let body_limit = platform::body_limit(&context);
+    let app = App { context, waiters, draining };
+    openapi::routes()
+        .fallback(|| async { Problem::new(Code::NotFound, "There is nothing at this address.") })
+        .layer(DefaultBodyLimit::max(body_limit))
+        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, HANDLER_LIMIT))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(app.clone(), finish))
+        .with_state(app)
+}
+
+/// Serves the API until the process drains; open requests are answered first.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(context: Context, listener: TcpListener) -> io::Result<()> {
+    let draining = platform::draining(&context);
+    axum::serve(listener, router(context)).with_graceful_shutdown(draining.cancelled_owned()).await
+}
+
+/// What a panic says may hold anything, so it is neither sent nor logged here; the process's own
+/// panic hook has it.
+fn panicked(_: Box<dyn Any + Send>) -> Response {
+    tracing::error!("a handler panicked");
+    Problem::new(Code::Internal, "Something went wrong on our side.").into_response()
+}

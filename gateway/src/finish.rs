@@ -1,0 +1,108 @@
+//! What every response has, whoever made it: `x-request-id`, a problem body if it is an error,
+//! security headers; and every request is counted, timed and traced.
+//!
+//! Queries, headers and raw paths are never logged: a media link's query opens the file.
+
+use std::time::Instant;
+
+use axum::{
+    extract::{MatchedPath, Request, State},
+    middleware::Next,
+    response::Response,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use crate::{app::App, platform, problem::Problem};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The longest request id that a client may choose.
+const REQUEST_ID_LIMIT: usize = 64;
+
+/// The outermost layer.
+pub(crate) async fn finish(State(app): State<App>, request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let id = request_id(request.headers());
+    let method = method_name(request.method());
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
+    let private = request.uri().path().starts_with("/v1");
+
+    let span = tracing::info_span!("request", request_id = %id, method, route);
+    let mut response = next.run(request).instrument(span.clone()).await;
+
+    if response.status().is_client_error() || response.status().is_server_error() {
+        let problem = response.extensions_mut().remove::<Problem>();
+        let problem = problem.unwrap_or_else(|| Problem::for_status(response.status()));
+        problem.write(&mut response, &id);
+    }
+    let headers = response.headers_mut();
+    // Checked to be visible ASCII.
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        headers.insert(REQUEST_ID, value);
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if private {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+
+    let status = response.status();
+    let elapsed = begun.elapsed();
+    platform::count_request(&app.context.metrics, route, method, status, elapsed);
+    span.in_scope(|| {
+        tracing::info!(status = status.as_u16(), ms = elapsed.as_millis(), "answered");
+    });
+    response
+}
+
+/// The client's own id if it is harmless, else a fresh one.
+fn request_id(headers: &HeaderMap) -> String {
+    headers
+        .get(REQUEST_ID)
+        .and_then(|value| value.to_str().ok())
+        .filter(|id| (1..=REQUEST_ID_LIMIT).contains(&id.len()))
+        .filter(|id| id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'))
+        .map_or_else(|| format!("req_{}", Uuid::now_v7().simple()), str::to_owned)
+}
+
+/// A label of few values: a client can invent methods.
+fn method_name(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "OTHER",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(id: &str) -> String {
+        let mut headers = HeaderMap::new();
+        headers.insert(REQUEST_ID, HeaderValue::from_str(id).unwrap());
+        request_id(&headers)
+    }
+
+    #[test]
+    fn only_a_harmless_id_of_the_client_is_kept() {
+        assert_eq!(with("a-B_9"), "a-B_9");
+        for id in ["", "a b", "a\"b", &"x".repeat(65)] {
+            assert!(with(id).starts_with("req_"), "{id}");
+        }
+        assert!(request_id(&HeaderMap::new()).starts_with("req_"));
+    }
+
+    #[test]
+    fn invented_methods_share_a_label() {
+        assert_eq!(method_name(&Method::from_bytes(b"BREW").unwrap()), "OTHER");
+        assert_eq!(method_name(&Method::GET), "GET");
+    }
+}

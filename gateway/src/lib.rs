@@ -1,0 +1,31 @@
+//! The HTTP API.
+//!
+//! Thin: a handler parses, authenticates, calls one use case and responds. What is asked of the
+//! platform (catalogue, media, settings, metrics) is asked in [`platform`]; everything that a
+//! client can do wrong ends as one [`problem::Problem`].
+//!
+//! | file | what |
+//! |---|---|
+//! | `app` | the router, its layers, and serving it |
+//! | `finish` | what every response has: request id, problem body, metrics, headers |
+//! | `auth`, `extract`, `json` | what comes in |
+//! | `jobs/`, `models`, `credits`, `media` | a file for each resource |
+//! | `waiters` | waking whoever waits for a job |
+//! | `openapi` | the description of all this, for programs |
+
+mod app;
+mod auth;
+mod credits;
+mod extract;
+mod finish;
+mod jobs;
+mod json;
+mod media;
+mod models;
+mod openapi;
+mod platform;
+mod problem;
+mod range;
+mod waiters;
+
+pub use app::{router, serve};

@@ -1,0 +1,99 @@
+//! The routes, and their description generated from the same declarations: `/openapi.json`, with
+//! pages to read it at `/docs`.
+
+use axum::{Router, routing};
+use serde::Serialize;
+use utoipa::{
+    OpenApi, ToSchema,
+    openapi::{
+        Components,
+        security::{Http, HttpAuthScheme, SecurityScheme},
+    },
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::{app::App, credits, jobs, media, models};
+
+/// A list, as every resource has it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct List<T> {
+    /// Always `list`.
+    object: &'static str,
+    /// The items, newest first.
+    data: Vec<T>,
+    /// Whether there are older ones.
+    has_more: bool,
+    /// The value of `after` that continues the list; null at its end.
+    next: Option<String>,
+}
+
+impl<T> List<T> {
+    /// A list without pages.
+    pub(crate) fn whole(data: Vec<T>) -> Self {
+        Self { object: "list", data, has_more: false, next: None }
+    }
+
+    /// One page. `rows` has one more than the limit if there is more.
+    pub(crate) fn page(mut rows: Vec<T>, limit: u64, cursor: impl Fn(&T) -> String) -> Self {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let has_more = rows.len() > limit;
+        rows.truncate(limit);
+        let next = rows.last().filter(|_| has_more).map(cursor);
+        Self { object: "list", data: rows, has_more, next }
+    }
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "TikTomato",
+        description = "AI images and videos for prepaid credits. Errors are RFC 9457 problem details."
+    ),
+    security(("api_key" = []))
+)]
+struct Description;
+
+/// All routes.
+pub(crate) fn routes() -> Router<App> {
+    let mut description = Description::openapi();
+    let scheme = Http::builder()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("tt_live_…")
+        .description(Some("An API key"))
+        .build();
+    description
+        .components
+        .get_or_insert_with(Components::new)
+        .add_security_scheme("api_key", SecurityScheme::Http(scheme));
+    let (router, description) = OpenApiRouter::with_openapi(description)
+        .routes(routes!(jobs::submit::submit, jobs::list::list))
+        .routes(routes!(jobs::submit::quote))
+        .routes(routes!(jobs::read::get, jobs::delete::delete))
+        .routes(routes!(jobs::events::events))
+        .routes(routes!(jobs::cancel::cancel))
+        .routes(routes!(models::list))
+        .routes(routes!(models::get))
+        .routes(routes!(credits::wallet))
+        .routes(routes!(credits::entries))
+        .split_for_parts();
+    // OpenAPI has no path parameter that spans slashes, so this one is described apart.
+    let (_, file) = OpenApiRouter::<App>::new().routes(routes!(media::get)).split_for_parts();
+    router
+        .route("/media/{*key}", routing::get(media::get))
+        .merge(SwaggerUi::new("/docs").url("/openapi.json", description.merge_from(file)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_knows_whether_there_is_more() {
+        let page = List::page(vec![3, 2, 1], 2, ToString::to_string);
+        assert_eq!((page.data, page.has_more, page.next.as_deref()), (vec![3, 2], true, Some("2")));
+        let page = List::page(vec![3, 2], 2, ToString::to_string);
+        assert_eq!((page.data, page.has_more, page.next), (vec![3, 2], false, None));
+        assert_eq!(List::page(Vec::<i32>::new(), 2, ToString::to_string).next, None);
+    }
+}

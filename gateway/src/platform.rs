@@ -1,0 +1,182 @@
+//! What the gateway asks of the platform's running parts, in one place: the catalogue, the media
+//! store and its links, settings, metrics, announcements and shutdown.
+
+use std::{ops::Range, time::Duration};
+
+use bytes::Bytes;
+use config::{
+    announce::Announcement,
+    catalogue::{Catalogue, Model},
+    context::Context,
+    media::{LinkError, MediaError},
+    telemetry::Metrics,
+};
+use entities::{Credits, Timestamp, job::Kind};
+use futures::{Stream, stream::BoxStream};
+use http::StatusCode;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    models::{ModelBody, Price},
+    problem::{Code, FieldError, Problem},
+};
+
+/// A request for a job, checked and priced.
+pub(crate) struct Priced {
+    pub(crate) kind: Kind,
+    pub(crate) pool: String,
+    pub(crate) input: Value,
+    pub(crate) resolved: Value,
+    pub(crate) credits: Credits,
+    pub(crate) outputs_expected: i32,
+}
+
+/// A file of the media store.
+pub(crate) struct File {
+    pub(crate) bytes: u64,
+    pub(crate) content_type: String,
+}
+
+/// Looks a model up by the id that users give.
+pub(crate) fn model<'c>(catalogue: &'c Catalogue, id: &str) -> Option<&'c Model> {
+    catalogue.get(&id.parse().ok()?)
+}
+
+/// Checks an input against its model, fills in defaults and prices it. Pointers in the errors
+/// begin with `/input`.
+pub(crate) fn price(model: &Model, input: &Value) -> Result<Priced, Vec<FieldError>> {
+    let under_input = |errors: Vec<config::catalogue::InputError>| {
+        errors
+            .into_iter()
+            .map(|error| FieldError::new(format!("/input{}", error.pointer), error.detail))
+            .collect::<Vec<_>>()
+    };
+    let input = model.validate(input).map_err(under_input)?;
+    let resolved = model.resolve(&input).map_err(under_input)?;
+    let no_route = || vec![FieldError::new("/model", "has no provider at the moment")];
+    Ok(Priced {
+        kind: model.kind(),
+        pool: resolved.routes.first().ok_or_else(no_route)?.pool.clone(),
+        credits: resolved.credits,
+        outputs_expected: i32::try_from(resolved.outputs).unwrap_or(i32::MAX),
+        resolved: serde_json::to_value(&resolved)
+            .map_err(|_| vec![FieldError::new("/input", "cannot be stored")])?,
+        input,
+    })
+}
+
+/// Every model, as users see them.
+pub(crate) fn models(catalogue: &Catalogue) -> Vec<ModelBody> {
+    catalogue.list().map(model_body).collect()
+}
+
+/// A model as users see it.
+pub(crate) fn model_body(model: &Model) -> ModelBody {
+    ModelBody {
+        id: model.id().to_string(),
+        object: "model",
+        kind: model.kind(),
+        description: model.description().to_owned(),
+        price: Price { credits: model.price().unit(), formula: model.price().text() },
+        input_schema: model.input_schema().clone(),
+        median_seconds: model.median_seconds(),
+    }
+}
+
+/// How long a job's content is kept when its user does not say.
+pub(crate) fn retention(context: &Context) -> Duration {
+    context.settings.retention.content
+}
+
+/// The largest request body, in bytes.
+pub(crate) fn body_limit(context: &Context) -> usize {
+    context.settings.limits.body_bytes
+}
+
+/// An address of a file that works until `until`.
+pub(crate) fn link(context: &Context, key: &str, until: Timestamp) -> String {
+    context.links.sign(key, until)
+}
+
+/// Checks what a media link says about itself.
+pub(crate) fn check_link(
+    context: &Context,
+    key: &str,
+    expires: &str,
+    signature: &str,
+) -> Result<(), Problem> {
+    context.links.verify(key, expires, signature, context.clock.now()).map_err(
+        |error| match error {
+            LinkError::Expired => Problem::new(
+                Code::LinkExpired,
+                "This link has expired. Get the job again for a new one.",
+            ),
+            LinkError::Invalid => Problem::new(Code::LinkInvalid, "This link is not valid."),
+        },
+    )
+}
+
+/// What is known of a file.
+pub(crate) async fn stat(context: &Context, key: &str) -> Result<File, Problem> {
+    let found = context.media.head(key).await.map_err(media_problem)?;
+    Ok(File { bytes: found.bytes, content_type: found.content_type.to_owned() })
+}
+
+/// A part of a file, as it arrives.
+pub(crate) async fn read(
+    context: &Context,
+    key: &str,
+    range: Range<u64>,
+) -> Result<BoxStream<'static, Result<Bytes, MediaError>>, Problem> {
+    context.media.read(key, range).await.map_err(media_problem)
+}
+
+/// Removes files. What stays is found later as an orphan, so a failure is only logged.
+pub(crate) async fn remove(context: &Context, keys: &[String]) {
+    for key in keys {
+        if let Err(error) = context.media.delete(key).await {
+            tracing::warn!(%error, key, "cannot delete a file");
+        }
+    }
+}
+
+fn media_problem(error: MediaError) -> Problem {
+    match error {
+        MediaError::NotFound | MediaError::BadKey(_) => {
+            Problem::new(Code::NotFound, "There is no such file.")
+        }
+        error => {
+            tracing::error!(%error, "the media store failed");
+            Problem::new(Code::Unavailable, "The file cannot be read now. Try again.")
+        }
+    }
+}
+
+/// Counts and times a request.
+pub(crate) fn count_request(
+    metrics: &Metrics,
+    route: &str,
+    method: &str,
+    status: StatusCode,
+    elapsed: Duration,
+) {
+    metrics.http_request(route, method, status.as_str(), elapsed);
+}
+
+/// Counts a job that was accepted.
+pub(crate) fn count_submit(metrics: &Metrics, model: &str) {
+    metrics.job_submitted(model);
+}
+
+/// Everything that is announced from now on; gaps are told as `Resync`.
+pub(crate) fn announcements(
+    context: &Context,
+) -> impl Stream<Item = Announcement> + Send + Unpin + use<> {
+    context.announcer.subscribe()
+}
+
+/// Cancelled when the process begins to drain.
+pub(crate) fn draining(context: &Context) -> CancellationToken {
+    context.shutdown.token()
+}

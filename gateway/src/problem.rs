@@ -1,0 +1,275 @@
+//! Every error that a client sees: RFC 9457 problem details with a stable `code`.
+//!
+//! A [`Problem`] travels to the outermost layer as an extension of its response; `finish` writes
+//! the body there, because only it knows the request's id.
+
+use std::error::Error;
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// The kinds of problems; their names are part of the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Code {
+    BadRequest,
+    MalformedJson,
+    Unauthorized,
+    InsufficientCredits,
+    MaxCreditsExceeded,
+    LinkExpired,
+    LinkInvalid,
+    NotFound,
+    UnknownModel,
+    MethodNotAllowed,
+    Timeout,
+    JobLive,
+    BodyTooLarge,
+    UnsupportedMediaType,
+    RangeNotSatisfiable,
+    InvalidInput,
+    IdempotencyKeyReused,
+    Internal,
+    Unavailable,
+}
+
+impl Code {
+    fn parts(self) -> (StatusCode, &'static str, &'static str) {
+        use StatusCode as S;
+        match self {
+            Self::BadRequest => (S::BAD_REQUEST, "bad_request", "Bad request"),
+            Self::MalformedJson => (S::BAD_REQUEST, "malformed_json", "Malformed JSON"),
+            Self::Unauthorized => (S::UNAUTHORIZED, "unauthorized", "Unauthorized"),
+            Self::InsufficientCredits => {
+                (S::PAYMENT_REQUIRED, "insufficient_credits", "Insufficient credits")
+            }
+            Self::MaxCreditsExceeded => {
+                (S::PAYMENT_REQUIRED, "max_credits_exceeded", "Price above max_credits")
+            }
+            Self::LinkExpired => (S::FORBIDDEN, "link_expired", "Link expired"),
+            Self::LinkInvalid => (S::FORBIDDEN, "link_invalid", "Link invalid"),
+            Self::NotFound => (S::NOT_FOUND, "not_found", "Not found"),
+            Self::UnknownModel => (S::NOT_FOUND, "unknown_model", "Unknown model"),
+            Self::MethodNotAllowed => {
+                (S::METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed")
+            }
+            Self::Timeout => (S::REQUEST_TIMEOUT, "timeout", "Request timed out"),
+            Self::JobLive => (S::CONFLICT, "job_live", "Job is live"),
+            Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body_too_large", "Body too large"),
+            Self::UnsupportedMediaType => {
+                (S::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Unsupported media type")
+            }
+            Self::RangeNotSatisfiable => {
+                (S::RANGE_NOT_SATISFIABLE, "range_not_satisfiable", "Range not satisfiable")
+            }
+            Self::InvalidInput => (S::UNPROCESSABLE_ENTITY, "invalid_input", "Invalid input"),
+            Self::IdempotencyKeyReused => {
+                (S::UNPROCESSABLE_ENTITY, "idempotency_key_reused", "Idempotency key reused")
+            }
+            Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
+            Self::Unavailable => (S::SERVICE_UNAVAILABLE, "unavailable", "Unavailable"),
+        }
+    }
+
+    pub(crate) fn status(self) -> StatusCode {
+        self.parts().0
+    }
+
+    fn name(self) -> &'static str {
+        self.parts().1
+    }
+
+    fn title(self) -> &'static str {
+        self.parts().2
+    }
+}
+
+/// What is wrong with one part of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct FieldError {
+    /// A JSON pointer into the body; `/query/…` and `/headers/…` for the other parts.
+    pub(crate) pointer: String,
+    /// What is wrong with it, in plain words.
+    pub(crate) detail: String,
+}
+
+impl FieldError {
+    pub(crate) fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { pointer: pointer.into(), detail: detail.into() }
+    }
+}
+
+/// An error on its way to the client.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Problem {
+    code: Code,
+    detail: String,
+    errors: Vec<FieldError>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// A problem as clients see it (`application/problem+json`).
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ProblemBody<'a> {
+    /// A URN that ends with the code.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The kind of problem, for people.
+    title: &'a str,
+    /// The HTTP status.
+    status: u16,
+    /// The kind of problem, for programs.
+    code: &'a str,
+    /// This problem, in plain words.
+    detail: &'a str,
+    /// The request, as in `x-request-id`.
+    request_id: &'a str,
+    /// What is wrong with the input, part by part.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [FieldError],
+}
+
+impl Problem {
+    pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
+        let mut problem =
+            Self { code, detail: detail.into(), errors: Vec::new(), headers: Vec::new() };
+        match code {
+            Code::Unauthorized => {
+                problem = problem
+                    .with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Code::Unavailable => {
+                problem = problem.with_header(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            _ => {}
+        }
+        problem
+    }
+
+    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// Input that can be read but not used.
+    pub(crate) fn invalid(errors: Vec<FieldError>) -> Self {
+        let detail = match errors.as_slice() {
+            [only] => only.detail.clone(),
+            _ => "Several parts of the request are not valid.".to_owned(),
+        };
+        Self { errors, ..Self::new(Code::InvalidInput, detail) }
+    }
+
+    /// A job that does not exist, or not for this caller: the two look the same.
+    pub(crate) fn no_such_job() -> Self {
+        Self::new(Code::NotFound, "There is no such job.")
+    }
+
+    /// No key, a wrong one or a revoked one: all look the same.
+    pub(crate) fn unauthorized() -> Self {
+        Self::new(Code::Unauthorized, "A valid API key is needed: Authorization: Bearer tt_live_…")
+    }
+
+    /// The database did not do what was asked of it.
+    pub(crate) fn database(error: impl Error) -> Self {
+        tracing::error!(%error, "the database failed");
+        Self::new(Code::Unavailable, "The service cannot reach its database. Try again.")
+    }
+
+    /// What is told for an error response that did not begin as a problem.
+    pub(crate) fn for_status(status: StatusCode) -> Self {
+        let (code, detail) = match status {
+            StatusCode::NOT_FOUND => (Code::NotFound, "There is nothing at this address."),
+            StatusCode::METHOD_NOT_ALLOWED => {
+                (Code::MethodNotAllowed, "This address does not answer to this method.")
+            }
+            StatusCode::REQUEST_TIMEOUT => (Code::Timeout, "The request did not arrive in time."),
+            StatusCode::PAYLOAD_TOO_LARGE => (Code::BodyTooLarge, "The body is too large."),
+            StatusCode::SERVICE_UNAVAILABLE => {
+                (Code::Unavailable, "The answer took too long. Try again.")
+            }
+            status if status.is_client_error() => {
+                (Code::BadRequest, "The request could not be understood.")
+            }
+            _ => (Code::Internal, "Something went wrong on our side."),
+        };
+        Self::new(code, detail)
+    }
+
+    /// Writes the body and headers into a response that carries this problem.
+    pub(crate) fn write(&self, response: &mut Response, request_id: &str) {
+        let body = ProblemBody {
+            kind: format!("urn:tiktomato:problem:{}", self.code.name()),
+            title: self.code.title(),
+            status: self.code.status().as_u16(),
+            code: self.code.name(),
+            detail: &self.detail,
+            request_id,
+            errors: &self.errors,
+        };
+        *response.status_mut() = self.code.status();
+        let headers = response.headers_mut();
+        headers.remove(header::CONTENT_LENGTH);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        for (name, value) in &self.headers {
+            headers.insert(name.clone(), value.clone());
+        }
+        // Strings and numbers only: it always serializes.
+        let bytes = serde_json::to_vec(&body).unwrap_or_default();
+        *response.body_mut() = bytes.into();
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.code.status().into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_problem_has_the_documented_shape() {
+        let problem = Problem::invalid(vec![FieldError::new("/model", "is required")]);
+        let mut response = problem.clone().into_response();
+        problem.write(&mut response, "req_1");
+        assert_eq!(response.status(), 422);
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+        let bytes = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(
+            body,
+            serde_json::json!({
+                "type": "urn:tiktomato:problem:invalid_input",
+                "title": "Invalid input",
+                "status": 422,
+                "code": "invalid_input",
+                "detail": "is required",
+                "request_id": "req_1",
+                "errors": [{"pointer": "/model", "detail": "is required"}],
+            })
+        );
+    }
+
+    #[test]
+    fn headers_belong_to_the_kind() {
+        let mut response = Problem::unauthorized().into_response();
+        Problem::unauthorized().write(&mut response, "r");
+        assert_eq!(response.headers()["www-authenticate"], "Bearer");
+        let away = Problem::for_status(StatusCode::SERVICE_UNAVAILABLE);
+        let mut response = away.clone().into_response();
+        away.write(&mut response, "r");
+        assert_eq!(response.headers()["retry-after"], "1");
+    }
+
+    #[test]
+    fn any_error_status_becomes_a_problem() {
+        assert_eq!(Problem::for_status(StatusCode::IM_A_TEAPOT).code, Code::BadRequest);
+        assert_eq!(Problem::for_status(StatusCode::BAD_GATEWAY).code, Code::Internal);
+    }
+}

@@ -1,0 +1,121 @@
+//! The periodic tasks, most urgent first.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use config::{context::Context, settings::Settings};
+use entities::{Effects, WriteError, job, pools, reconcile};
+use futures::future::BoxFuture;
+use sea_orm::{DatabaseTransaction, DbErr};
+use uuid::Uuid;
+
+/// The most jobs that one round of a task touches; more come with the next round.
+const BATCH: u64 = 200;
+
+/// A periodic task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Task {
+    Rescue,
+    Sweep,
+    Deadlines,
+    Dispatch,
+    Gauges,
+    Reconcile,
+    Forget,
+}
+
+/// All of them.
+pub(crate) const TASKS: [Task; 7] = [
+    Task::Rescue,
+    Task::Sweep,
+    Task::Deadlines,
+    Task::Dispatch,
+    Task::Gauges,
+    Task::Reconcile,
+    Task::Forget,
+];
+
+impl Task {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Rescue => "rescue",
+            Self::Sweep => "sweep",
+            Self::Deadlines => "deadlines",
+            Self::Dispatch => "dispatch",
+            Self::Gauges => "gauges",
+            Self::Reconcile => "reconcile",
+            Self::Forget => "forget",
+        }
+    }
+
+    pub(crate) fn every(self, settings: &Settings) -> Duration {
+        match self {
+            Self::Rescue | Self::Sweep | Self::Dispatch => settings.scheduler.sweep,
+            Self::Deadlines | Self::Gauges => Duration::from_secs(2),
+            Self::Reconcile => settings.scheduler.reconcile,
+            Self::Forget => Duration::from_secs(600),
+        }
+    }
+
+    pub(crate) async fn run(self, context: &Context) -> Result<(), WriteError> {
+        let now = context.clock.now();
+        match self {
+            Self::Rescue => {
+                write(context, move |tx| {
+                    Box::pin(async move { Ok(job::rescue(tx, BATCH, now).await?.0) })
+                })
+                .await
+            }
+            Self::Sweep => {
+                write(context, move |tx| Box::pin(async move { job::sweep(tx, now).await })).await
+            }
+            Self::Deadlines => {
+                write(context, move |tx| {
+                    Box::pin(async move { Ok(job::end_overdue(tx, BATCH, now).await?.0) })
+                })
+                .await
+            }
+            Self::Dispatch => {
+                let waiting = job::pools_with_waiting_jobs(context.db.read(), now).await;
+                let dispatch: BTreeSet<String> = waiting.map_err(failed)?.into_iter().collect();
+                context.perform(Effects { dispatch, ..Effects::default() });
+                Ok(())
+            }
+            Self::Gauges => gauges(context).await.map_err(failed),
+            Self::Reconcile => check(context).await.map_err(failed),
+            Self::Forget => {
+                job::forget_old_idempotency_keys(context.db.write(), now).await.map_err(failed)?;
+                pools::forget_dead(context.db.write()).await.map_err(failed)
+            }
+        }
+    }
+}
+
+fn failed(error: DbErr) -> WriteError {
+    WriteError::Db(std::sync::Arc::new(error))
+}
+
+async fn write<F>(context: &Context, work: F) -> Result<(), WriteError>
+where
+    F: for<'t> Fn(&'t DatabaseTransaction) -> BoxFuture<'t, Result<Effects, DbErr>>
+        + Send
+        + 'static,
+{
+    let effects = context.writer.run(Uuid::nil(), work).await?;
+    context.perform(effects);
+    Ok(())
+}
+
+async fn gauges(context: &Context) -> Result<(), DbErr> {
+    let pools = pools::gauges(context.db.read(), context.clock.now()).await?;
+    context.metrics.pools(&pools);
+    Ok(())
+}
+
+async fn check(context: &Context) -> Result<(), DbErr> {
+    let violations = reconcile::reconcile(&context.db).await?;
+    context.metrics.ledger_violations(violations.len());
+    for violation in &violations {
+        tracing::error!(code = violation.code, subject = %violation.subject, detail = %violation.detail, "an invariant is broken");
+    }
+    Ok(())
+}

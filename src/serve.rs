@@ -1,0 +1,148 @@
+//! The long-running commands: which parts run in this process, and how they start and stop.
+
+use std::{collections::BTreeMap, process::ExitCode, sync::Arc};
+
+use anyhow::{Context as _, Result};
+use config::{
+    context::Context,
+    settings::Mode,
+    telemetry::ops::{self, Readiness},
+};
+use futures::future::BoxFuture;
+use tokio::{net::TcpListener, task::JoinSet};
+use workers::{
+    PoolSize,
+    providers::{Provider, demo::DemoProvider},
+};
+
+use crate::{cli::Files, start, welcome};
+
+type Part = BoxFuture<'static, Result<()>>;
+
+/// Everything in one process.
+pub(crate) async fn everything(files: &Files, once: bool) -> Result<ExitCode> {
+    let settings = start::settings(files, Mode::Embedded)?;
+    start::logs(&settings)?;
+    start::data_folder(&settings)?;
+    let listener = ops::listen(settings.gateway.listen, "gateway.listen").await?;
+    let ops_listener = ops::listen(settings.ops.listen, "ops.listen").await?;
+    let context = start::context(files, settings, Mode::Embedded).await?;
+    let account = welcome::account(&context).await?;
+    let pools = embedded_pools(&context);
+    let parts: Vec<Part> = vec![
+        gateway_part(&context, listener),
+        workers_part(&context, pools),
+        scheduler_part(&context),
+        Box::pin(welcome::show(context.clone(), account, once)),
+    ];
+    run(context, parts, ops_listener).await
+}
+
+/// The HTTP API alone.
+pub(crate) async fn gateway(files: &Files) -> Result<ExitCode> {
+    let settings = start::settings(files, Mode::Distributed)?;
+    start::logs(&settings)?;
+    let listener = ops::listen(settings.gateway.listen, "gateway.listen").await?;
+    let ops_listener = ops::listen(settings.ops.listen, "ops.listen").await?;
+    let context = start::context(files, settings, Mode::Distributed).await?;
+    let parts = vec![gateway_part(&context, listener)];
+    run(context, parts, ops_listener).await
+}
+
+/// Worker pools alone.
+pub(crate) async fn workers(files: &Files, pools: &[PoolSize]) -> Result<ExitCode> {
+    let settings = start::settings(files, Mode::Distributed)?;
+    start::logs(&settings)?;
+    let ops_listener = ops::listen(settings.ops.listen, "ops.listen").await?;
+    let context = start::context(files, settings, Mode::Distributed).await?;
+    let parts = vec![workers_part(&context, pools.to_vec())];
+    run(context, parts, ops_listener).await
+}
+
+/// Periodic tasks alone.
+pub(crate) async fn scheduler(files: &Files) -> Result<ExitCode> {
+    let settings = start::settings(files, Mode::Distributed)?;
+    start::logs(&settings)?;
+    let ops_listener = ops::listen(settings.ops.listen, "ops.listen").await?;
+    let context = start::context(files, settings, Mode::Distributed).await?;
+    let parts = vec![scheduler_part(&context)];
+    run(context, parts, ops_listener).await
+}
+
+/// Runs the parts until all have ended; the first that fails stops the others.
+async fn run(context: Context, parts: Vec<Part>, ops: TcpListener) -> Result<ExitCode> {
+    context.shutdown.on_signals().context("signals cannot be listened for")?;
+    let phases = context.shutdown.clone();
+    let (drain, grace) = (context.settings.gateway.drain, context.settings.workers.grace);
+    tokio::spawn(async move { phases.run(drain, grace).await });
+    let mut running = JoinSet::new();
+    // Not tracked: it answers until everything else has ended.
+    running.spawn(ops_part(&context, ops));
+    for part in parts {
+        running.spawn(context.shutdown.track(part));
+    }
+    let mut first = Ok(());
+    while let Some(ended) = running.join_next().await {
+        let ended = ended.context("a part of the program ended badly").and_then(|result| result);
+        if ended.is_err() && first.is_ok() {
+            context.shutdown.begin();
+            first = ended;
+        }
+    }
+    context.db.clone().close().await;
+    first.map(|()| ExitCode::SUCCESS)
+}
+
+fn gateway_part(context: &Context, listener: TcpListener) -> Part {
+    let context = context.clone();
+    Box::pin(async move { gateway::serve(context, listener).await.context("the gateway failed") })
+}
+
+fn workers_part(context: &Context, pools: Vec<PoolSize>) -> Part {
+    let context = context.clone();
+    Box::pin(async move {
+        let providers = providers(&context)?;
+        Ok(workers::run(context, &providers, &pools).await?)
+    })
+}
+
+fn scheduler_part(context: &Context) -> Part {
+    let context = context.clone();
+    Box::pin(async move {
+        scheduler::run(context).await;
+        Ok(())
+    })
+}
+
+fn ops_part(context: &Context, listener: TcpListener) -> Part {
+    let context = context.clone();
+    Box::pin(async move {
+        let db = context.db.clone();
+        let media = context.media.clone();
+        let readiness = Readiness::new(context.shutdown.clone())
+            .check("database", move || {
+                let db = db.clone();
+                async move { db.ping().await.map_err(|error| error.to_string()) }
+            })
+            .check("media", move || {
+                let media = media.clone();
+                async move { media.probe().await.map_err(|error| error.to_string()) }
+            });
+        let (metrics, shutdown) = (context.metrics.clone(), context.shutdown.clone());
+        ops::serve(listener, metrics, readiness, shutdown)
+            .await
+            .context("the operations port failed")
+    })
+}
+
+fn embedded_pools(context: &Context) -> Vec<PoolSize> {
+    let pools = context.settings.workers.pools.iter();
+    pools.map(|(name, concurrency)| PoolSize { name: name.to_owned(), concurrency }).collect()
+}
+
+fn providers(context: &Context) -> Result<BTreeMap<String, Arc<dyn Provider>>> {
+    let clock = context.clock.clone();
+    let demo = DemoProvider::new(&context.settings.data.dir, Arc::new(move || clock.now()))
+        .context("the demo provider cannot use the data folder")?;
+    Ok(BTreeMap::from([("demo".to_owned(), Arc::new(demo) as Arc<dyn Provider>)]))
+}

@@ -1,0 +1,150 @@
+//! From settings to running handles.
+
+use anyhow::{Context as _, Result, bail};
+use config::{
+    announce::Announcer,
+    catalogue::Catalogue,
+    clock::Clock,
+    context::{Context, Parts},
+    media::{MediaLinks, MediaStore},
+    queue::{Queue, RedisQueueSettings},
+    secrets::MasterSecrets,
+    settings::{Mistake, Mode, Settings, Sources, environment},
+    shutdown::Shutdown,
+    telemetry::{self, Metrics},
+};
+use entities::Db;
+
+use crate::cli::Files;
+
+/// Separate processes if there is a database to share, else everything in one.
+pub(crate) fn mode() -> Mode {
+    let environment = environment();
+    let shared = ["DATABASE_URL", "TIKTOMATO__DATABASE__URL"]
+        .iter()
+        .filter_map(|name| environment.get(*name))
+        .any(|url| url.starts_with("postgres"));
+    if shared { Mode::Distributed } else { Mode::Embedded }
+}
+
+/// The settings, or every mistake in them.
+pub(crate) fn load_settings(files: &Files, mode: Mode) -> Result<Settings, Vec<Mistake>> {
+    Settings::load(Sources { file: files.config.as_deref(), env: environment(), mode })
+}
+
+/// The settings, or one sentence with all mistakes.
+pub(crate) fn settings(files: &Files, mode: Mode) -> Result<Settings> {
+    load_settings(files, mode).map_err(|mistakes| {
+        let all: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!(all.join("; "))
+    })
+}
+
+/// The catalogue, or every mistake in it.
+pub(crate) fn load_catalogue(files: &Files) -> Result<Catalogue, Vec<String>> {
+    let loaded = match &files.models {
+        None => Catalogue::built_in(),
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| vec![format!("{} cannot be read: {error}", path.display())])?;
+            Catalogue::load(&text, &path.display().to_string())
+        }
+    };
+    loaded.map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect())
+}
+
+/// Starts the log.
+pub(crate) fn logs(settings: &Settings) -> Result<()> {
+    telemetry::logs::init(&settings.log).context("the log cannot start")
+}
+
+/// Makes the data folder.
+pub(crate) fn data_folder(settings: &Settings) -> Result<()> {
+    let folder = &settings.data.dir;
+    std::fs::create_dir_all(folder)
+        .and_then(|()| {
+            let probe = folder.join(".probe");
+            std::fs::write(&probe, b"")?;
+            std::fs::remove_file(&probe)
+        })
+        .with_context(|| {
+            format!(
+                "the data folder {} cannot be written to (setting data.dir or TIKTOMATO_DATA)",
+                folder.display()
+            )
+        })
+}
+
+/// The time.
+pub(crate) fn clock(settings: &Settings) -> Clock {
+    Clock::system(settings.clock.offset_seconds)
+}
+
+/// How many of a new workspace's jobs may be dispatched at once.
+pub(crate) fn dispatch_limit(settings: &Settings) -> i32 {
+    i32::try_from(settings.limits.dispatch_per_workspace.get()).unwrap_or(i32::MAX)
+}
+
+/// Opens the database.
+pub(crate) async fn connect(settings: &Settings) -> Result<Db> {
+    let url = settings.database.url.expose();
+    let connections = settings.database.max_connections.get();
+    let db = Db::connect(url, connections).await.context("the database cannot be opened")?;
+    Ok(db)
+}
+
+/// Refuses an older or newer schema.
+pub(crate) async fn check_schema(db: &Db) -> Result<()> {
+    Ok(migration::check(db.write()).await?)
+}
+
+/// The queue and the announcements of separate processes: both on Redis.
+async fn shared(settings: &Settings) -> Result<(Queue, Announcer)> {
+    let url = settings.redis.url.as_ref().context("separate processes need redis.url")?;
+    let mut queue = RedisQueueSettings::new(url.expose());
+    queue.prefix.clone_from(&settings.redis.prefix);
+    let announcer = Announcer::redis(queue.server.clone(), &settings.redis.prefix)?;
+    Ok((Queue::redis(queue).await?, announcer))
+}
+
+/// Builds and starts everything that the parts share.
+pub(crate) async fn context(files: &Files, settings: Settings, mode: Mode) -> Result<Context> {
+    let catalogue = match load_catalogue(files) {
+        Ok(catalogue) => catalogue,
+        Err(mistakes) => bail!(mistakes.join("; ")),
+    };
+    let db = connect(&settings).await?;
+    if mode == Mode::Embedded {
+        migration::up(db.write()).await?;
+    }
+    check_schema(&db).await?;
+    let secrets = match mode {
+        Mode::Embedded if settings.secrets.master.is_empty() => {
+            MasterSecrets::load_or_create(&settings.data.dir, config::random::secret())
+        }
+        Mode::Embedded | Mode::Distributed => MasterSecrets::new(&settings.secrets.master),
+    }
+    .context("the master secrets cannot be used")?;
+    let media =
+        MediaStore::local(&settings.media.dir).context("the media folder cannot be used")?;
+    media.probe().await.context("the media folder cannot be used")?;
+    let links =
+        MediaLinks::new(secrets, settings.media.public_url.as_url().clone(), settings.media.link);
+    let (queue, announcer) = match mode {
+        Mode::Embedded => (Queue::memory(), Announcer::local()),
+        Mode::Distributed => shared(&settings).await?,
+    };
+    let clock = clock(&settings);
+    Ok(Context::start(Parts {
+        db,
+        queue,
+        announcer,
+        media,
+        links,
+        clock,
+        catalogue,
+        metrics: Metrics::new().context("the metrics cannot be set up")?,
+        shutdown: Shutdown::new(),
+        settings,
+    }))
+}

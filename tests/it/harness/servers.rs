@@ -1,0 +1,172 @@
+//! PostgreSQL and Redis, private to the test run.
+//!
+//! One of each serves all tests. A guardian shell holds the other end of a pipe and cleans up when
+//! the test process is gone, however it went.
+
+use std::{
+    fs,
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use super::free_port;
+
+/// A server that lives as long as the test process.
+struct Shared {
+    port: u16,
+    _guardian: Child,
+}
+
+/// The URL of a fresh database's server, without the database's name.
+pub(crate) fn postgres() -> String {
+    static SERVER: OnceLock<Shared> = OnceLock::new();
+    let server = SERVER.get_or_init(start_postgres);
+    format!("postgres://postgres@127.0.0.1:{}", server.port)
+}
+
+/// The URL of the Redis server that tests share; they use different prefixes.
+pub(crate) fn redis() -> String {
+    static SERVER: OnceLock<Shared> = OnceLock::new();
+    let server = SERVER.get_or_init(|| {
+        let (folder, port) = (folder(), free_port());
+        let script = format!(
+            "redis-server --port {port} --bind 127.0.0.1 --save '' --appendonly no --dir {0} >{0}/log 2>&1 & \
+             pid=$!; read _; kill -9 $pid; rm -rf {0}",
+            folder.display()
+        );
+        let shared = Shared { port, _guardian: guardian(&script) };
+        wait_for_port(port);
+        shared
+    });
+    format!("redis://127.0.0.1:{}", server.port)
+}
+
+/// A Redis server of one test's own, to be stopped and started.
+pub(crate) struct OwnRedis {
+    port: u16,
+    child: Option<Child>,
+}
+
+impl OwnRedis {
+    /// Starts one.
+    pub(crate) fn start() -> Self {
+        let mut redis = Self { port: free_port(), child: None };
+        redis.up();
+        redis
+    }
+
+    /// Its URL.
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Starts it again, empty.
+    pub(crate) fn up(&mut self) {
+        let port = self.port.to_string();
+        let child = Command::new("redis-server")
+            .args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+        wait_for_port(self.port);
+    }
+
+    /// `kill -9`; it forgets everything.
+    pub(crate) fn down(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+}
+
+impl Drop for OwnRedis {
+    fn drop(&mut self) {
+        self.down();
+    }
+}
+
+fn folder() -> PathBuf {
+    tempfile::Builder::new().prefix("tiktomato-it-").tempdir().unwrap().keep()
+}
+
+fn guardian(script: &str) -> Child {
+    let script = format!("trap '' INT TERM HUP; {script}");
+    Command::new("sh")
+        .args(["-c", &script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+fn wait_for_port(port: u16) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(Instant::now() < deadline, "nothing listens on port {port}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn start_postgres() -> Shared {
+    let (folder, port, bin) = (folder(), free_port(), postgres_bin());
+    let root = output("id", &["-u"]).trim() == "0";
+    let owner = if root { "runuser -u postgres -- " } else { "" };
+    let prefix = format!("{owner}{}", bin.display());
+    let at = folder.display();
+    if root {
+        output("chown", &["postgres", &at.to_string()]);
+    }
+    shell(
+        &format!("{prefix}/initdb -U postgres -A trust -E UTF8 --locale=C -D {at}/data"),
+        &folder,
+    );
+    let options = format!(
+        "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=on -c max_connections=400"
+    );
+    shell(
+        &format!("{prefix}/pg_ctl -w -t 60 -D {at}/data -l {at}/log -o '{options}' start"),
+        &folder,
+    );
+    let script =
+        format!("read _; {prefix}/pg_ctl -D {at}/data -m immediate stop; cd /; rm -rf {at}");
+    Shared { port, _guardian: guardian(&script) }
+}
+
+fn postgres_bin() -> PathBuf {
+    if let Ok(folder) = std::env::var("TIKTOMATO_TEST_POSTGRES_BIN") {
+        return folder.into();
+    }
+    let versions = fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is not installed");
+    let newest = versions
+        .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse::<u32>().ok())
+        .max()
+        .expect("PostgreSQL is not installed");
+    format!("/usr/lib/postgresql/{newest}/bin").into()
+}
+
+fn shell(script: &str, folder: &Path) {
+    // A file, not a pipe: the server inherits it and would keep a pipe open for ever.
+    let log = fs::File::create(folder.join("setup.log")).unwrap();
+    let status = Command::new("sh")
+        .args(["-c", script])
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .status()
+        .unwrap();
+    let text = fs::read_to_string(folder.join("setup.log")).unwrap();
+    assert!(status.success(), "{script}: {text}");
+}
+
+fn output(program: &str, args: &[&str]) -> String {
+    let output = Command::new(program).args(args).output().unwrap();
+    assert!(output.status.success(), "{program} {args:?} failed");
+    String::from_utf8(output.stdout).unwrap()
+}

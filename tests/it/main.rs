@@ -1,0 +1,54 @@
+//! The integration tests: they start the real binary and look at it only from outside, through
+//! HTTP, the command line, signals, files and, where damage is planted, SQL.
+//!
+//! Each test is written once, takes a [`harness::Backend`] and ends with `Cluster::finish`, which
+//! checks the invariants. The distributed half needs PostgreSQL and Redis and is ignored unless
+//! asked for (`tests/run` does). `TIKTOMATO_TEST_BACKENDS=distributed` runs only that half.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the environment says what to test, chance when to kill, and a bare client is what a user has"
+)]
+
+/// Makes one test per backend out of each `async fn name(backend: Backend)`.
+macro_rules! on_both {
+    ($($name:ident),* $(,)?) => {
+        mod embedded {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                if crate::harness::Backend::Embedded.wanted() {
+                    super::$name(crate::harness::Backend::Embedded).await;
+                }
+            })*
+        }
+        mod distributed {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[ignore = "needs PostgreSQL and Redis; tests/run runs it"]
+            async fn $name() {
+                if crate::harness::Backend::Distributed.wanted() {
+                    super::$name(crate::harness::Backend::Distributed).await;
+                }
+            })*
+        }
+    };
+}
+
+mod auth;
+mod bad_input;
+mod bad_requests;
+mod distributed;
+mod events;
+mod failures;
+mod harness;
+mod idempotency;
+mod jobs;
+mod kill;
+mod lifecycle;
+mod listing;
+mod media;
+mod ops;
+mod race;
+mod reconcile;
+mod start;
+mod start_refused;

@@ -1,0 +1,177 @@
+//! The command line of the benchmark program.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Measures TikTomato on this machine.
+///
+/// `TIKTOMATO__SECTION__KEY` variables are passed on to the servers that it starts.
+#[derive(Debug, Parser)]
+#[command(name = "load")]
+pub(crate) struct Cli {
+    /// Print JSON instead of a table.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) trial: Trial,
+}
+
+/// What to measure.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Trial {
+    /// Submits accepted per second; on Postgres also pgbench's rate for the same writes.
+    Submit(SubmitArgs),
+    /// Jobs per second from the first submit until the last one is settled.
+    Jobs(JobsArgs),
+    /// `GET /v1/jobs/{id}` answers per second.
+    Get(GetArgs),
+    /// Time from submit to the provider, one job at a time.
+    Latency(LatencyArgs),
+    /// Memory of each process with many jobs in flight.
+    Memory(MemoryArgs),
+}
+
+/// Which servers are measured, and as whom.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Target {
+    /// Start servers of our own on this database: one process, or gateway, workers and scheduler.
+    #[arg(long, value_enum, default_value_t = Backend::Sqlite)]
+    pub(crate) backend: Backend,
+    /// Drive a gateway that runs already; needs --key. Loopback only.
+    #[arg(long, value_parser = loopback, requires = "keys", conflicts_with = "backend")]
+    pub(crate) address: Option<SocketAddr>,
+    /// An API key for --address; give several for several tenants.
+    #[arg(long = "key", id = "keys", requires = "address")]
+    pub(crate) keys: Vec<String>,
+    /// Users to make, each with a wallet of its own, when servers are started here. With few, the
+    /// rows of their wallets are what is measured.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub(crate) tenants: u16,
+    /// The program to start; the one beside this program unless given.
+    #[arg(long)]
+    pub(crate) binary: Option<PathBuf>,
+    /// Calls that the demo pool makes at the same time.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) pool: u32,
+    /// The folder of PostgreSQL's server programs; the newest of Debian's unless given.
+    #[arg(long, env = "TIKTOMATO_TEST_POSTGRES_BIN")]
+    pub(crate) postgres_bin: Option<PathBuf>,
+}
+
+/// The database behind the servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Backend {
+    /// Everything in one process.
+    Sqlite,
+    /// Separate processes, with Redis.
+    Postgres,
+}
+
+/// How long, and over how many connections at once.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Pace {
+    /// Connections; several numbers, several runs.
+    #[arg(long, value_delimiter = ',', default_values_t = [16, 64, 256])]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub(crate) connections: Vec<u16>,
+    /// How long each run measures.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=600))]
+    pub(crate) seconds: u16,
+    /// How long each run goes before it measures.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(0..=60))]
+    pub(crate) warm_up: u16,
+}
+
+/// `load submit`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SubmitArgs {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) pace: Pace,
+    /// The provider takes this long, so that workers claim what the dispatch limit lets through and
+    /// then leave the machine to the submits.
+    #[arg(long, default_value_t = 600)]
+    pub(crate) delay_seconds: u32,
+    /// Leave pgbench out.
+    #[arg(long)]
+    pub(crate) no_pgbench: bool,
+}
+
+/// `load jobs`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct JobsArgs {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// How many jobs.
+    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) count: u32,
+    /// Connections that submit.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub(crate) connections: u16,
+    /// Give up after this time.
+    #[arg(long, default_value_t = 600)]
+    pub(crate) timeout_seconds: u32,
+}
+
+/// `load get`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct GetArgs {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) pace: Pace,
+}
+
+/// `load latency`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LatencyArgs {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// How many jobs, one after another.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) count: u32,
+}
+
+/// `load memory`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct MemoryArgs {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// How many jobs are in flight at once.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) count: u32,
+    /// Give up after this time.
+    #[arg(long, default_value_t = 600)]
+    pub(crate) timeout_seconds: u32,
+}
+
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr = text.parse().map_err(|_| "write it as 127.0.0.1:8080".to_owned())?;
+    if address.ip().is_loopback() {
+        Ok(address)
+    } else {
+        Err("only servers on this machine are driven".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn other_machines_are_left_alone() {
+        assert!(loopback("127.0.0.1:80").is_ok());
+        assert!(loopback("192.0.2.1:80").is_err());
+        let other = ["load", "get", "--address", "192.0.2.1:80", "--key", "k"];
+        assert!(Cli::try_parse_from(other).is_err());
+    }
+}

@@ -1,0 +1,221 @@
+//! The servers under test: one embedded process, or gateway, workers and scheduler, with an
+//! environment of their own. They are stopped, and their files removed, when this is dropped.
+
+use std::{
+    fs::{self, File},
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Child, Command},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{
+    cli::{Backend, Target},
+    http::{Connection, request},
+    machine,
+    services::{Postgres, Redis, free_port, output},
+};
+
+/// How long a server may take to start or to stop.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One process of ours.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) name: &'static str,
+    pub(crate) operations: SocketAddr,
+    child: Child,
+}
+
+impl Process {
+    /// Its resident memory in KiB.
+    pub(crate) fn resident_kib(&self) -> anyhow::Result<u64> {
+        let field = machine::field(&format!("/proc/{}/status", self.child.id()), "VmRSS");
+        let number = field.trim_end_matches(" kB");
+        number.parse().with_context(|| format!("{}: VmRSS is {field}", self.name))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        stop(&mut self.child, "TERM");
+    }
+}
+
+/// All that was started. Fields are dropped in order: processes before what they use.
+#[derive(Debug)]
+pub(crate) struct Servers {
+    pub(crate) processes: Vec<Process>,
+    pub(crate) gateway: SocketAddr,
+    pub(crate) postgres: Option<Postgres>,
+    _redis: Option<Redis>,
+    binary: PathBuf,
+    env: Vec<(String, String)>,
+    folder: TempDir,
+}
+
+impl Servers {
+    /// Starts what the target names, with these settings besides its own, and waits for it.
+    pub(crate) async fn start(
+        target: &Target,
+        settings: &[(&str, String)],
+    ) -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("tt-load.").tempdir()?;
+        // PostgreSQL's user has to get in.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
+        let gateway = free_port()?;
+        let mut env = vec![
+            ("TIKTOMATO_DATA".to_owned(), folder.path().join("data").display().to_string()),
+            ("TIKTOMATO__DEMO__ENABLED".to_owned(), "false".to_owned()),
+            ("TIKTOMATO__GATEWAY__LISTEN".to_owned(), gateway.to_string()),
+            ("TIKTOMATO__WORKERS__POOLS".to_owned(), format!("demo={}", target.pool)),
+        ];
+        env.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        let binary = target.binary.clone().map_or_else(beside_this, Ok)?;
+        let (mut postgres, mut redis) = (None, None);
+        if target.backend == Backend::Postgres {
+            let database = Postgres::start(folder.path(), target.postgres_bin.as_deref())?;
+            let queue = Redis::start(folder.path())?;
+            env.push(("DATABASE_URL".to_owned(), database.create_database("tiktomato")?));
+            env.push(("REDIS_URL".to_owned(), queue.url()));
+            env.push(("TIKTOMATO__SECRETS__MASTER".to_owned(), "only-for-a-benchmark".repeat(2)));
+            (postgres, redis) = (Some(database), Some(queue));
+        }
+        let processes = Vec::new();
+        let mut servers = Self { processes, gateway, postgres, _redis: redis, binary, env, folder };
+        servers.start_processes(target).await?;
+        Ok(servers)
+    }
+
+    async fn start_processes(&mut self, target: &Target) -> anyhow::Result<()> {
+        match target.backend {
+            Backend::Sqlite => self.spawn("tiktomato", &[])?,
+            Backend::Postgres => {
+                output(self.command().args(["migrate", "up"]))?;
+                self.spawn("gateway", &["gateway"])?;
+                let pool = format!("demo={}", target.pool);
+                self.spawn("workers", &["workers", "--pool", &pool])?;
+                self.spawn("scheduler", &["scheduler"])?;
+            }
+        }
+        for process in &mut self.processes {
+            let deadline = Deadline::after(PATIENCE);
+            while let Err(error) = ready(process.operations).await {
+                if let Some(status) = process.child.try_wait()? {
+                    let log = log_file(self.folder.path(), process.name);
+                    bail!("{} ended, {status}: {}", process.name, last_lines(&log));
+                }
+                deadline.pause(process.name).context(error)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn spawn(&mut self, name: &'static str, arguments: &[&str]) -> anyhow::Result<()> {
+        let operations = free_port()?;
+        let log = File::create(log_file(self.folder.path(), name))?;
+        let child = self
+            .command()
+            .args(arguments)
+            .env("TIKTOMATO__OPS__LISTEN", operations.to_string())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("starting {}", self.binary.display()))?;
+        self.processes.push(Process { name, operations, child });
+        Ok(())
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.current_dir(self.folder.path());
+        for name in ["DATABASE_URL", "REDIS_URL", "FAL_KEY", "HF_TOKEN", "KIE_API_KEY"] {
+            command.env_remove(name);
+        }
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Runs `tiktomato admin …` beside the servers.
+    pub(crate) fn admin(&self, arguments: &[&str]) -> anyhow::Result<Value> {
+        let text = output(self.command().arg("admin").args(arguments).arg("--json"))?;
+        serde_json::from_str(&text).with_context(|| format!("admin {arguments:?} printed {text}"))
+    }
+
+    /// The text of every process' `/metrics`.
+    pub(crate) async fn metrics(&self) -> anyhow::Result<String> {
+        let mut all = String::new();
+        for process in &self.processes {
+            let mut connection = Connection::open(process.operations).await?;
+            let reply = connection.call(&request("GET", "/metrics", "-", None)).await?;
+            all += &String::from_utf8_lossy(&reply.body);
+        }
+        Ok(all)
+    }
+}
+
+async fn ready(operations: SocketAddr) -> anyhow::Result<()> {
+    let mut connection = Connection::open(operations).await?;
+    let reply = connection.call(&request("GET", "/readyz", "-", None)).await?;
+    anyhow::ensure!(reply.status == 200, "/readyz says {}", reply.status);
+    Ok(())
+}
+
+fn beside_this() -> anyhow::Result<PathBuf> {
+    let binary = std::env::current_exe()?.with_file_name("tiktomato");
+    anyhow::ensure!(binary.exists(), "{} is missing: build it, or use --binary", binary.display());
+    Ok(binary)
+}
+
+fn log_file(folder: &Path, name: &str) -> PathBuf {
+    folder.join(name).with_extension("log")
+}
+
+fn last_lines(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(10)..].join("\n")
+}
+
+/// Asks a process to stop, and makes it stop if it does not.
+pub(crate) fn stop(child: &mut Child, signal: &str) {
+    if matches!(child.try_wait(), Ok(Some(_))) {
+        return; // it has ended, and its id may be another's by now
+    }
+    let asked = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status();
+    let deadline = Deadline::after(PATIENCE);
+    while asked.is_ok() && matches!(child.try_wait(), Ok(None)) {
+        if deadline.pause("a process to stop").is_err() {
+            break;
+        }
+    }
+    // Both fail if it has ended, which is what was wanted.
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// The end of patience.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadline(Instant);
+
+impl Deadline {
+    pub(crate) fn after(span: Duration) -> Self {
+        Self(Instant::now() + span)
+    }
+
+    /// Waits a moment before the next look; an error once the time is over. Blocks: while it waits
+    /// for a server to start or stop there is nothing else to do.
+    pub(crate) fn pause(self, what: &str) -> anyhow::Result<()> {
+        if Instant::now() >= self.0 {
+            bail!("waited in vain for {what}");
+        }
+        thread::sleep(Duration::from_millis(20));
+        Ok(())
+    }
+}

@@ -1,0 +1,152 @@
+//! What the parts of one pool share.
+
+use std::{sync::Arc, time::Duration};
+
+use config::context::Context;
+use entities::{
+    Effects, Timestamp, WriteError,
+    job::{AttemptOutcome, Ending, Failure, JobRef, end},
+    tables::{attempts, jobs},
+};
+use futures::future::BoxFuture;
+use sea_orm::{DatabaseTransaction, DbErr};
+use tokio::sync::Notify;
+
+use crate::providers::{Accepted, Call, Provider, Refusal};
+
+/// One pool's context, provider and timing. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Engine {
+    pub(crate) context: Context,
+    pub(crate) provider: Arc<dyn Provider>,
+    pub(crate) pool: Arc<str>,
+    pub(crate) lease: Duration,
+    /// Rung when a job of this process is due sooner than the poll loop expects.
+    pub(crate) due: Arc<Notify>,
+}
+
+/// Why a worker stops working on a job; the job's lease or the sweep brings it back.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WorkError {
+    #[error("the database failed: {0}")]
+    Write(#[from] WriteError),
+    #[error("the job's stored routes cannot be read: {0}")]
+    Routes(String),
+    #[error("the job has no attempt")]
+    NoAttempt,
+}
+
+impl Engine {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.context.clock.now()
+    }
+
+    /// A number in 0..1 for jitter.
+    pub(crate) fn dice() -> f64 {
+        config::random::dice()
+    }
+
+    /// Runs one state change and performs its effects. `false`: someone else was first.
+    pub(crate) async fn change<F>(&self, job: &jobs::Model, work: F) -> Result<bool, WorkError>
+    where
+        F: for<'t> Fn(&'t DatabaseTransaction) -> BoxFuture<'t, Result<Option<Effects>, DbErr>>
+            + Send
+            + 'static,
+    {
+        let effects = self.context.writer.run(job.workspace_id.0, work).await?;
+        let done = effects.is_some();
+        if let Some(effects) = effects {
+            self.context.perform(effects);
+        }
+        Ok(done)
+    }
+
+    /// Ends the job without a result.
+    pub(crate) async fn end(
+        &self,
+        job: &jobs::Model,
+        attempt: &attempts::Model,
+        outcome: AttemptOutcome,
+        ending: Ending,
+    ) -> Result<bool, WorkError> {
+        let (guard, attempt_id, now) = (JobRef::from(job), attempt.id, self.now());
+        self.change(job, move |tx| {
+            let ending = ending.clone();
+            Box::pin(
+                async move { end(tx, &guard, Some((attempt_id, outcome)), &ending, now).await },
+            )
+        })
+        .await
+    }
+
+    /// The call that `attempt` stands for.
+    pub(crate) fn call(
+        &self,
+        job: &jobs::Model,
+        attempt: &attempts::Model,
+    ) -> Result<Call, WorkError> {
+        let route = route(job, attempt.route)?;
+        Ok(Call {
+            attempt_id: attempt.id,
+            provider_model: attempt.provider_model.clone(),
+            input: route.input,
+            callback_url: None,
+            deadline: job.run_deadline.unwrap_or(job.queue_deadline),
+        })
+    }
+}
+
+/// A route as it was resolved when the job was submitted.
+pub(crate) fn route(
+    job: &jobs::Model,
+    index: i32,
+) -> Result<entities::catalogue::ResolvedRoute, WorkError> {
+    let resolved: entities::catalogue::Resolved = serde_json::from_value(job.resolved.clone())
+        .map_err(|error| WorkError::Routes(error.to_string()))?;
+    usize::try_from(index)
+        .ok()
+        .and_then(|index| resolved.routes.into_iter().nth(index))
+        .ok_or_else(|| WorkError::Routes(format!("there is no route {index}")))
+}
+
+/// The provider's call that was accepted, as the attempt remembers it.
+pub(crate) fn accepted_of(attempt: &attempts::Model) -> Option<Accepted> {
+    Some(Accepted {
+        request_id: attempt.request_id.clone()?,
+        handle: attempt.handle.clone().unwrap_or(serde_json::Value::Null),
+        poll_after: Duration::ZERO,
+    })
+}
+
+/// How an attempt that was refused ended.
+pub(crate) fn outcome_of(refusal: &Refusal) -> AttemptOutcome {
+    match refusal {
+        Refusal::Rejected(_) => AttemptOutcome::Rejected,
+        Refusal::Moderated => AttemptOutcome::Moderated,
+        Refusal::Throttled { .. } => AttemptOutcome::Throttled,
+        Refusal::Unavailable(_) => AttemptOutcome::Unavailable,
+        Refusal::Unknown(_) => AttemptOutcome::Unknown,
+        Refusal::Account(_) => AttemptOutcome::Account,
+    }
+}
+
+/// What the user reads when a refusal ends the job. A provider's own words stay in the log, except
+/// those about the user's input.
+pub(crate) fn failure_of(refusal: &Refusal) -> Failure {
+    let (code, detail) = match refusal {
+        Refusal::Rejected(detail) => ("rejected", detail.as_str()),
+        Refusal::Moderated => (
+            "moderated",
+            "The provider's content rules refused this. Nothing was charged; please change the prompt.",
+        ),
+        Refusal::Throttled { .. } | Refusal::Unavailable(_) | Refusal::Account(_) => (
+            "provider_unavailable",
+            "The provider could not take the job. Nothing was charged; please try again later.",
+        ),
+        Refusal::Unknown(_) => (
+            "provider_failed",
+            "The provider could not finish the job. Nothing was charged; please try again.",
+        ),
+    };
+    Failure { code, detail: detail.to_owned() }
+}

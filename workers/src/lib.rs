@@ -1,0 +1,21 @@
+//! The worker pools: they claim jobs, call providers, store media and settle.
+//!
+//! | file | what |
+//! |---|---|
+//! | `pool` | a pool: its apalis workers, its poll loop, its word to the dispatcher |
+//! | `submit` | a hint becomes a claim, an attempt, and one call to the provider |
+//! | `look` | what the poll loop does with a job: poll, cancel, look a lost answer up |
+//! | `store` | copying the media and settling |
+//! | `providers` | the providers, each in its folder, behind one trait |
+//!
+//! A worker stores nothing of its own: whatever it knows is in the job's row before it goes on.
+//! Killed at any point, its jobs are taken back when their leases expire.
+
+mod engine;
+mod look;
+mod pool;
+pub mod providers;
+mod store;
+mod submit;
+
+pub use pool::{PoolError, PoolSize, run};

@@ -1,0 +1,238 @@
+//! What the poll loop does with one leased job.
+
+use std::time::{Duration, Instant};
+
+use entities::{
+    job::{self, AttemptOutcome, Claimed, Ending, Failure, JobRef, JobState, policy},
+    tables::{attempts, jobs},
+};
+use tracing::Instrument as _;
+
+use crate::{
+    engine::{Engine, WorkError, accepted_of, failure_of, outcome_of},
+    providers::{Accepted, CancelOutcome, Finished, Polled, Refusal},
+    submit::{acceptance, unrecoverable},
+};
+
+/// How soon a lost answer is looked for again.
+const LOOKUP_EVERY: Duration = Duration::from_secs(5);
+
+impl Engine {
+    /// Looks at one job. Never fails: an expired lease brings back what was left.
+    pub(crate) async fn look(&self, claimed: Claimed) {
+        let span = tracing::info_span!("poll", job_id = %claimed.id(), pool = %self.pool);
+        let work = async {
+            let Claimed { job, attempt: Some(attempt) } = claimed else {
+                tracing::error!("a job is at a provider without an attempt");
+                return;
+            };
+            let done = match job.state {
+                JobState::Running => self.look_running(job, attempt).await,
+                JobState::Storing => self.look_storing(&job, &attempt).await,
+                JobState::Uncertain => self.look_uncertain(&job, &attempt).await,
+                JobState::Queued
+                | JobState::Submitting
+                | JobState::Succeeded
+                | JobState::Failed
+                | JobState::Canceled => Ok(()),
+            };
+            if let Err(error) = done {
+                tracing::error!(%error, "a job was left for its lease to bring back");
+            }
+        };
+        work.instrument(span).await;
+    }
+
+    async fn look_running(
+        &self,
+        mut job: jobs::Model,
+        attempt: attempts::Model,
+    ) -> Result<(), WorkError> {
+        let accepted = accepted_of(&attempt).ok_or(WorkError::NoAttempt)?;
+        let call = self.call(&job, &attempt)?;
+        let overdue = job.run_deadline.is_some_and(|deadline| deadline < self.now());
+        if overdue || (job.cancel_requested && !job.cancel_sent) {
+            let asked = Instant::now();
+            let answer = self.provider.cancel(&call, &accepted).await;
+            self.count("cancel", answer.as_ref().err(), asked);
+            let canceled = matches!(answer, Ok(CancelOutcome::Canceled));
+            if canceled && job.cancel_requested {
+                return self
+                    .end(&job, &attempt, AttemptOutcome::Canceled, Ending::Canceled)
+                    .await
+                    .map(drop);
+            }
+            if overdue {
+                let outcome =
+                    if canceled { AttemptOutcome::Canceled } else { AttemptOutcome::TimedOut };
+                let ending = Ending::Failed(Failure {
+                    code: "timed_out",
+                    detail: "The provider did not finish in time. Nothing was charged; please try again.".to_owned(),
+                });
+                return self.end(&job, &attempt, outcome, ending).await.map(drop);
+            }
+            if answer.is_ok() {
+                let guard = JobRef::from(&job);
+                let sent = self
+                    .context
+                    .writer
+                    .run(job.workspace_id.0, move |tx| {
+                        Box::pin(async move { job::mark_cancel_sent(tx, &guard).await })
+                    })
+                    .await?;
+                let Some(sent) = sent else { return Ok(()) };
+                job = sent;
+            }
+        }
+        let asked = Instant::now();
+        let polled = self.provider.poll(&call, &accepted).await;
+        self.count("poll", polled.as_ref().err(), asked);
+        self.polled(&job, &attempt, polled).await
+    }
+
+    async fn polled(
+        &self,
+        job: &jobs::Model,
+        attempt: &attempts::Model,
+        polled: Result<Polled, Refusal>,
+    ) -> Result<(), WorkError> {
+        match polled {
+            Ok(Polled::Running { progress, poll_after }) => {
+                self.again(job, progress, poll_after).await
+            }
+            Ok(Polled::Finished(finished)) => self.finished(job, attempt, finished).await,
+            Ok(Polled::Canceled) => {
+                let ending = if job.cancel_requested {
+                    Ending::Canceled
+                } else {
+                    Ending::Failed(failure_of(&Refusal::Unknown("canceled by the provider".into())))
+                };
+                self.end(job, attempt, AttemptOutcome::Canceled, ending).await.map(drop)
+            }
+            Ok(Polled::Failed(refusal)) => {
+                tracing::info!(%refusal, "the provider ended the call without a result");
+                let outcome = match &refusal {
+                    Refusal::Rejected(_) | Refusal::Moderated => outcome_of(&refusal),
+                    Refusal::Throttled { .. }
+                    | Refusal::Unavailable(_)
+                    | Refusal::Unknown(_)
+                    | Refusal::Account(_) => AttemptOutcome::Failed,
+                };
+                let failure = match outcome {
+                    AttemptOutcome::Failed => failure_of(&Refusal::Unknown(String::new())),
+                    _ => failure_of(&refusal),
+                };
+                self.end(job, attempt, outcome, Ending::Failed(failure)).await.map(drop)
+            }
+            Err(refusal) => {
+                tracing::debug!(%refusal, "a look at the provider failed");
+                let own = policy::failed_poll_delay(job.polls, Self::dice());
+                let wait = match refusal {
+                    Refusal::Throttled { retry_after: Some(asked) } => own.max(asked),
+                    _ => own,
+                };
+                self.again(job, None, wait).await
+            }
+        }
+    }
+
+    async fn finished(
+        &self,
+        job: &jobs::Model,
+        attempt: &attempts::Model,
+        finished: Finished,
+    ) -> Result<(), WorkError> {
+        let (guard, attempt_id, cost) = (JobRef::from(job), attempt.id, finished.cost_usd_micros);
+        let ready = self
+            .context
+            .writer
+            .run(job.workspace_id.0, move |tx| {
+                Box::pin(async move { job::media_ready(tx, &guard, attempt_id, cost).await })
+            })
+            .await?;
+        match ready {
+            Some(job) => self.store(&job, attempt, finished).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn look_storing(
+        &self,
+        job: &jobs::Model,
+        attempt: &attempts::Model,
+    ) -> Result<(), WorkError> {
+        let accepted =
+            accepted_of(attempt).filter(|_| self.provider.capabilities().rereads_results);
+        let Some(accepted) = accepted else {
+            return self.media_lost(job, attempt).await;
+        };
+        let asked = Instant::now();
+        let polled = self.provider.poll(&self.call(job, attempt)?, &accepted).await;
+        self.count("poll", polled.as_ref().err(), asked);
+        match polled {
+            Ok(Polled::Finished(finished)) => self.store(job, attempt, finished).await,
+            Ok(Polled::Running { .. }) | Err(_) => self.store_later(job, attempt).await,
+            Ok(Polled::Canceled | Polled::Failed(_)) => self.media_lost(job, attempt).await,
+        }
+    }
+
+    async fn look_uncertain(
+        &self,
+        job: &jobs::Model,
+        attempt: &attempts::Model,
+    ) -> Result<(), WorkError> {
+        if !self.provider.capabilities().recovers_lost_answers {
+            let ending = Ending::Failed(unrecoverable());
+            return self.end(job, attempt, AttemptOutcome::Unknown, ending).await.map(drop);
+        }
+        let asked = Instant::now();
+        let found = self.provider.lookup(&self.call(job, attempt)?).await;
+        self.count("lookup", found.as_ref().err(), asked);
+        match found {
+            Ok(Some(accepted)) => self.bind(job, attempt, accepted).await,
+            Ok(None) | Err(_) => self.again(job, None, LOOKUP_EVERY).await,
+        }
+    }
+
+    async fn bind(
+        &self,
+        job: &jobs::Model,
+        attempt: &attempts::Model,
+        accepted: Accepted,
+    ) -> Result<(), WorkError> {
+        let acceptance = acceptance(attempt, accepted);
+        let (guard, now) = (JobRef::from(job), self.now());
+        self.change(job, move |tx| {
+            let acceptance = acceptance.clone();
+            Box::pin(async move { job::bound(tx, &guard, &acceptance, now).await })
+        })
+        .await?;
+        self.due.notify_one();
+        Ok(())
+    }
+
+    async fn again(
+        &self,
+        job: &jobs::Model,
+        progress: Option<f64>,
+        wait: Duration,
+    ) -> Result<(), WorkError> {
+        let (before, now) = (job.clone(), self.now());
+        self.change(job, move |tx| {
+            let before = before.clone();
+            Box::pin(async move { job::poll_again(tx, &before, progress, wait, now).await })
+        })
+        .await
+        .map(drop)
+    }
+
+    pub(crate) fn count(&self, operation: &'static str, refusal: Option<&Refusal>, asked: Instant) {
+        let word = refusal.map_or("ok", |refusal| outcome_of(refusal).name());
+        self.context.metrics.provider_request(
+            self.provider.name(),
+            operation,
+            word,
+            asked.elapsed(),
+        );
+    }
+}

@@ -1,0 +1,173 @@
+//! One pool in this process: apalis workers that submit, a loop that polls, and a heartbeat that
+//! tells the dispatcher how much the pool can take.
+
+use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc, time::Duration};
+
+use apalis::prelude::Monitor;
+use config::context::Context;
+use entities::{job, pools};
+use futures::{StreamExt as _, stream};
+use tokio::sync::Notify;
+
+use crate::{engine::Engine, providers::Provider};
+
+/// A pool and how many calls it makes at the same time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolSize {
+    /// Its name; the same as its provider's.
+    pub name: String,
+    /// Calls at the same time.
+    pub concurrency: NonZeroUsize,
+}
+
+/// How often a pool says that it is there.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// The longest that the poll loop sleeps, so that a cancel or another process's job is not
+/// overlooked for longer.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// The shortest, so that a job that is due all the time does not spin.
+const SHORTEST_SLEEP: Duration = Duration::from_millis(5);
+
+/// Runs the pools until shutdown: then takes nothing new, finishes what is in hand within the
+/// grace time, and returns.
+///
+/// # Errors
+/// See [`PoolError`].
+pub async fn run(
+    context: Context,
+    providers: &BTreeMap<String, Arc<dyn Provider>>,
+    sizes: &[PoolSize],
+) -> Result<(), PoolError> {
+    let mut monitor = Monitor::new();
+    let mut loops = Vec::new();
+    for size in sizes {
+        let provider = providers
+            .get(&size.name)
+            .ok_or_else(|| PoolError::UnknownPool { name: size.name.clone() })?;
+        let needed = provider.submit_timeout() + job::policy::LEASE_MARGIN;
+        if context.settings.workers.lease <= needed {
+            return Err(PoolError::ShortLease {
+                name: size.name.clone(),
+                needed: needed.as_secs(),
+            });
+        }
+        let engine = Engine {
+            context: context.clone(),
+            provider: Arc::clone(provider),
+            pool: size.name.as_str().into(),
+            lease: context.settings.workers.lease,
+            due: Arc::new(Notify::new()),
+        };
+        let submitting = engine.clone();
+        monitor =
+            context.queue.register(monitor, &size.name, size.concurrency.get(), move |hint| {
+                let engine = submitting.clone();
+                async move { engine.handle(hint).await }
+            });
+        loops.push(tokio::spawn(poll_loop(engine.clone(), size.concurrency.get())));
+        loops.push(tokio::spawn(heartbeat(engine, size.concurrency.get())));
+    }
+    let stop = context.shutdown.clone();
+    let grace = context.settings.workers.grace;
+    let signal = async move {
+        stop.wait().await;
+        Ok(())
+    };
+    if let Err(error) =
+        monitor.should_restart(|_, _| true).shutdown_timeout(grace).run_with_signal(signal).await
+    {
+        tracing::error!(%error, "the workers did not stop cleanly");
+    }
+    for handle in loops {
+        if let Err(error) = handle.await {
+            tracing::error!(%error, "a pool's loop ended badly");
+        }
+    }
+    if let Err(error) = pools::retire(context.db.write(), context.process_id).await {
+        tracing::warn!(%error, "could not say goodbye; the heartbeat will run out");
+    }
+    Ok(())
+}
+
+/// A pool that cannot run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PoolError {
+    /// No provider serves it.
+    #[error("there is no provider for the pool {name:?}")]
+    UnknownPool {
+        /// The pool.
+        name: String,
+    },
+    /// Nothing could ever be sent under such a lease.
+    #[error(
+        "the pool {name:?} needs leases of more than {needed} s (setting workers.lease_seconds)"
+    )]
+    ShortLease {
+        /// The pool.
+        name: String,
+        /// In seconds.
+        needed: u64,
+    },
+}
+
+async fn heartbeat(engine: Engine, concurrency: usize) {
+    let capacity = i32::try_from(concurrency).unwrap_or(i32::MAX);
+    let stopping = engine.context.shutdown.clone();
+    loop {
+        let (db, id) = (engine.context.db.write(), engine.context.process_id);
+        if let Err(error) = pools::announce(db, id, &engine.pool, capacity).await {
+            tracing::debug!(%error, "the pool's heartbeat was not written");
+        }
+        tokio::select! {
+            () = stopping.wait() => return,
+            () = tokio::time::sleep(HEARTBEAT) => {}
+        }
+    }
+}
+
+async fn poll_loop(engine: Engine, concurrency: usize) {
+    let stopping = engine.context.shutdown.clone();
+    while !stopping.is_closing() {
+        let sleep = match round(&engine, concurrency).await {
+            Ok(sleep) => sleep,
+            Err(error) => {
+                tracing::warn!(%error, "the poll loop could not reach the database");
+                LONGEST_SLEEP
+            }
+        };
+        tokio::select! {
+            () = stopping.wait() => return,
+            () = engine.due.notified() => {}
+            () = tokio::time::sleep(sleep) => {}
+        }
+    }
+}
+
+/// Looks at everything that is due; answers with how long to sleep.
+async fn round(engine: &Engine, concurrency: usize) -> Result<Duration, entities::WriteError> {
+    let (pool, lease, now) = (Arc::clone(&engine.pool), engine.lease, engine.now());
+    let batch = engine.context.settings.workers.poll_batch.get();
+    if job::next_due(&engine.context.db, &pool).await?.is_none_or(|due| due > now) {
+        return until_due(engine).await;
+    }
+    let claimed = engine
+        .context
+        .writer
+        .run(uuid::Uuid::nil(), move |tx| {
+            let pool = Arc::clone(&pool);
+            Box::pin(async move { job::lease_due(tx, &pool, batch, lease, now).await })
+        })
+        .await?;
+    stream::iter(claimed)
+        .for_each_concurrent(concurrency.max(1), |claimed| engine.look(claimed))
+        .await;
+    until_due(engine).await
+}
+
+async fn until_due(engine: &Engine) -> Result<Duration, entities::WriteError> {
+    let due = job::next_due(&engine.context.db, &engine.pool).await?;
+    let sleep = due.map_or(LONGEST_SLEEP, |due| due.since(engine.now()));
+    Ok(sleep.clamp(SHORTEST_SLEEP, LONGEST_SLEEP))
+}

@@ -1,0 +1,290 @@
+//! The demo provider: real files, made here from the prompt, the size and the seed. It is not AI,
+//! and it needs no network and no keys.
+//!
+//! Two models: `sketch` (pictures) and `clip` (an animated GIF). It behaves like a provider far
+//! away: it answers a submit with a request id, is polled, can be canceled until it is done, and
+//! finds a call whose answer was lost. What it accepted is in a file of its own, [`accepted`],
+//! which all processes on one data folder share and which survives their death. Results are not
+//! kept: the same request paints the same bytes again. The file does keep the prompts, as an
+//! outside provider would.
+//!
+//! Two knobs let people try the platform: `delay_seconds`, and `fail`:
+//!
+//! | `fail` | what happens |
+//! |---|---|
+//! | `rejected` | refused at submit, as if the input were at fault |
+//! | `moderated` | accepted; the poll that would bring the result says moderated |
+//! | `throttled` | refused twice ("come back in 1 s"), then accepted; counted per input and process |
+//! | `unavailable` | refused at every submit |
+//! | `unknown` | accepted and noted, but the answer is lost; a lookup finds it |
+//!
+//! Failures that people ask for say nothing about this provider's health: whoever watches the
+//! health of providers (a circuit breaker) leaves out the one called [`NAME`].
+
+mod art;
+mod encode;
+mod files;
+mod input;
+mod record;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashMap,
+    io,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use entities::Timestamp;
+use sha2::{Digest, Sha256};
+use tokio::{sync::Semaphore, task::spawn_blocking};
+use uuid::Uuid;
+
+pub use self::record::{Acceptance, accepted};
+use self::{
+    files::files,
+    input::{BadOrder, Fail, Order},
+    record::{AppendError, End, Entry, Record},
+};
+use super::{
+    Accepted, Call, CancelOutcome, Capabilities, Finished, Polled, Provider, Refusal, Submitted,
+};
+
+/// The demo provider's name in the catalogue, in metrics and in attempts.
+pub const NAME: &str = "demo";
+
+/// Tells the time.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// When to look at a request that needs no time.
+const SOON: Duration = Duration::from_millis(10);
+/// How often `fail: "throttled"` refuses the same input.
+const THROTTLED: u32 = 2;
+/// How many throttled inputs are remembered.
+const REMEMBERED: usize = 1_000;
+
+/// The demo provider.
+pub struct DemoProvider {
+    record: Arc<Record>,
+    clock: Clock,
+    /// How often an input was throttled so far.
+    throttled: Mutex<HashMap<[u8; 32], u32>>,
+    /// As many pictures are painted at once as there are processors: more would only take memory.
+    painters: Arc<Semaphore>,
+}
+
+impl DemoProvider {
+    /// With its record at `demo/accepted.jsonl` in the folder `data`.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub fn new(data: &Path, clock: Clock) -> io::Result<Self> {
+        let painters = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Self {
+            record: Arc::new(Record::open(data)?),
+            clock,
+            throttled: Mutex::default(),
+            painters: Arc::new(Semaphore::new(painters)),
+        })
+    }
+
+    /// Refused, if this input was not refused often enough yet.
+    fn throttle(&self, call: &Call) -> Result<(), Refusal> {
+        let mut hash = Sha256::new();
+        hash.update(call.provider_model.as_bytes());
+        hash.update(call.input.to_string().as_bytes());
+        let key = hash.finalize().into();
+        let mut throttled = self.throttled.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = throttled.remove(&key).unwrap_or(0);
+        if times == THROTTLED {
+            return Ok(());
+        }
+        if throttled.len() >= REMEMBERED {
+            throttled.clear();
+        }
+        throttled.insert(key, times + 1);
+        Err(Refusal::Throttled { retry_after: Some(Duration::from_secs(1)) })
+    }
+
+    /// Does something with the record, where it may block.
+    async fn with_record<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Record) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let record = Arc::clone(&self.record);
+        spawn_blocking(move || work(&record)).await.unwrap_or_else(|panic| {
+            Err(Refusal::Unknown(format!("the demo provider stopped: {panic}")))
+        })
+    }
+
+    /// Paints what was asked for.
+    async fn paint(&self, order: Order) -> Result<Finished, Refusal> {
+        let painter = Arc::clone(&self.painters).acquire_owned().await;
+        let painted = spawn_blocking(move || {
+            // Held to the end of the work, also when nobody waits for it any more.
+            let _painter = painter;
+            files(&order)
+        });
+        let artifacts = match painted.await {
+            Ok(Ok(artifacts)) => artifacts,
+            Ok(Err(error)) => return Err(Refusal::Unknown(format!("not encoded: {error}"))),
+            Err(panic) => return Err(Refusal::Unknown(format!("not painted: {panic}"))),
+        };
+        Ok(Finished { artifacts, cost_usd_micros: Some(0) })
+    }
+}
+
+#[async_trait]
+impl Provider for DemoProvider {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { recovers_lost_answers: true, rereads_results: true }
+    }
+
+    fn submit_timeout(&self) -> Duration {
+        Duration::from_secs(10)
+    }
+
+    async fn submit(&self, call: &Call) -> Result<Submitted, Refusal> {
+        let order = Order::read(&call.provider_model, &call.input)?;
+        match order.fail {
+            Some(Fail::Rejected) => {
+                let text = "the request asked to be rejected (fail: \"rejected\")";
+                return Err(Refusal::Rejected(text.to_owned()));
+            }
+            Some(Fail::Unavailable) => {
+                let text = "the request asked for it (fail: \"unavailable\")";
+                return Err(Refusal::Unavailable(text.to_owned()));
+            }
+            Some(Fail::Throttled) => self.throttle(call)?,
+            Some(Fail::Moderated | Fail::Unknown) | None => {}
+        }
+        let request_id = format!("demo_{}", Uuid::new_v4().simple());
+        let acceptance = Acceptance {
+            attempt_id: call.attempt_id,
+            request_id: request_id.clone(),
+            model: call.provider_model.clone(),
+            input: call.input.clone(),
+            accepted_at: (self.clock)(),
+        };
+        self.with_record(move |record| Ok(record.accept(acceptance)?)).await?;
+        if order.fail == Some(Fail::Unknown) {
+            return Err(Refusal::Unknown("the answer was lost on request".to_owned()));
+        }
+        Ok(Submitted::Accepted(answer(request_id, next_look(order.delay, order.delay))))
+    }
+
+    async fn poll(&self, _call: &Call, accepted: &Accepted) -> Result<Polled, Refusal> {
+        let (id, now) = (accepted.request_id.clone(), (self.clock)());
+        match self.with_record(move |record| look(record, &id, now)).await? {
+            Look::Running { elapsed, delay } => Ok(Polled::Running {
+                progress: Some((elapsed.as_secs_f64() / delay.as_secs_f64()).clamp(0.0, 1.0)),
+                poll_after: next_look(delay, delay.saturating_sub(elapsed)),
+            }),
+            Look::Canceled => Ok(Polled::Canceled),
+            Look::Finished(Order { fail: Some(Fail::Moderated), .. }) => {
+                Ok(Polled::Failed(Refusal::Moderated))
+            }
+            Look::Finished(order) => self.paint(order).await.map(Polled::Finished),
+        }
+    }
+
+    async fn cancel(&self, _call: &Call, accepted: &Accepted) -> Result<CancelOutcome, Refusal> {
+        let (id, now) = (accepted.request_id.clone(), (self.clock)());
+        self.with_record(move |record| {
+            let entry = known(record, &id)?;
+            let end = match entry.end {
+                Some(end) => end,
+                None if now.since(entry.accepted_at) < entry.delay => {
+                    record.end(&id, End::Canceled, now)?
+                }
+                None => record.end(&id, End::Finished, now)?,
+            };
+            Ok(match end {
+                End::Canceled => CancelOutcome::Canceled,
+                End::Finished => CancelOutcome::NotCanceled,
+            })
+        })
+        .await
+    }
+
+    async fn lookup(&self, call: &Call) -> Result<Option<Accepted>, Refusal> {
+        let (attempt, now) = (call.attempt_id, (self.clock)());
+        self.with_record(move |record| {
+            let found = record.of_attempt(attempt).map_err(unreadable)?;
+            Ok(found.map(|(id, entry)| {
+                let left = entry.delay.saturating_sub(now.since(entry.accepted_at));
+                answer(id, next_look(entry.delay, left))
+            }))
+        })
+        .await
+    }
+}
+
+/// What a look at a request showed.
+enum Look {
+    Running { elapsed: Duration, delay: Duration },
+    Canceled,
+    Finished(Order),
+}
+
+fn look(record: &Record, id: &str, now: Timestamp) -> Result<Look, Refusal> {
+    let entry = known(record, id)?;
+    let (elapsed, delay) = (now.since(entry.accepted_at), entry.delay);
+    let end = match entry.end {
+        Some(end) => end,
+        None if elapsed < delay => return Ok(Look::Running { elapsed, delay }),
+        // Noted before it is said, so that no other process can cancel it any more.
+        None => record.end(id, End::Finished, now)?,
+    };
+    match end {
+        End::Canceled => Ok(Look::Canceled),
+        End::Finished => {
+            let stored = record.read(&entry).map_err(unreadable)?;
+            Ok(Look::Finished(Order::read(&stored.model, &stored.input)?))
+        }
+    }
+}
+
+fn known(record: &Record, id: &str) -> Result<Entry, Refusal> {
+    let unknown = || Refusal::Unknown("the demo provider does not know this request".to_owned());
+    record.find(id).map_err(unreadable)?.ok_or_else(unknown)
+}
+
+fn answer(request_id: String, poll_after: Duration) -> Accepted {
+    Accepted { request_id, handle: serde_json::Value::Null, poll_after }
+}
+
+/// When to look (again): about ten times in all, and no later than the end.
+fn next_look(delay: Duration, left: Duration) -> Duration {
+    let tenth = (delay / 10).clamp(Duration::from_millis(500), Duration::from_secs(15));
+    tenth.min(left).max(SOON)
+}
+
+fn unreadable(error: io::Error) -> Refusal {
+    Refusal::Unknown(format!("the demo provider cannot read its record: {error}"))
+}
+
+impl From<BadOrder> for Refusal {
+    fn from(bad: BadOrder) -> Self {
+        match bad {
+            BadOrder::Input(text) => Self::Rejected(text),
+            BadOrder::Model(_) => Self::Account(bad.to_string()),
+        }
+    }
+}
+
+impl From<AppendError> for Refusal {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Nothing(_) => Self::Unavailable(error.to_string()),
+            AppendError::Part => Self::Unknown(error.to_string()),
+        }
+    }
+}

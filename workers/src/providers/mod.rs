@@ -1,0 +1,190 @@
+//! The one trait that every provider stands behind, and what it may answer.
+//!
+//! An adapter decides an error where it arises and says one of [`Refusal`]; everything after that
+//! (retry, another route, uncertain, release) is decided by the worker from that word alone.
+
+#[cfg(test)]
+mod conformance;
+pub mod demo;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use entities::{Timestamp, ids::AttemptId};
+use futures::stream::BoxStream;
+use url::Url;
+
+/// What is asked of a provider: one attempt of one job on one route.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// Our name for this call; goes into the callback URL.
+    pub attempt_id: AttemptId,
+    /// The provider's own name of the model.
+    pub provider_model: String,
+    /// The input, already mapped to the provider's field names.
+    pub input: serde_json::Value,
+    /// Where the provider may report to, if it can.
+    pub callback_url: Option<Url>,
+    /// The provider need not start after this.
+    pub deadline: Timestamp,
+}
+
+/// A call that the provider accepted.
+#[derive(Debug, Clone)]
+pub struct Accepted {
+    /// The provider's id of it, unique at that provider.
+    pub request_id: String,
+    /// Anything else that later calls need (URLs that the provider returned, …).
+    pub handle: serde_json::Value,
+    /// When to look first.
+    pub poll_after: Duration,
+}
+
+/// The answer to a submit that went through.
+#[derive(Debug)]
+pub enum Submitted {
+    /// It runs at the provider; poll it by its id.
+    Accepted(Accepted),
+    /// The result came at once.
+    Finished(Finished),
+}
+
+/// A finished result.
+#[derive(Debug)]
+pub struct Finished {
+    /// The media, in order.
+    pub artifacts: Vec<Artifact>,
+    /// What it cost us, in millionths of a US dollar, where the provider says.
+    pub cost_usd_micros: Option<i64>,
+}
+
+/// One media file at the provider.
+pub struct Artifact {
+    /// What the provider says that it is; checked against the bytes.
+    pub content_type: Option<String>,
+    /// Where its bytes come from.
+    pub source: ArtifactSource,
+}
+
+/// Where a file's bytes come from.
+pub enum ArtifactSource {
+    /// They came with the answer.
+    Bytes(Bytes),
+    /// They are produced as they are read.
+    Stream(BoxStream<'static, std::io::Result<Bytes>>),
+}
+
+impl std::fmt::Debug for Artifact {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let source = match &self.source {
+            ArtifactSource::Bytes(bytes) => format!("{} bytes", bytes.len()),
+            ArtifactSource::Stream(_) => "stream".to_owned(),
+        };
+        f.debug_struct("Artifact")
+            .field("content_type", &self.content_type)
+            .field("source", &source)
+            .finish()
+    }
+}
+
+/// What a look at a running call showed.
+#[derive(Debug)]
+pub enum Polled {
+    /// Not done yet.
+    Running {
+        /// 0 to 1, where the provider says.
+        progress: Option<f64>,
+        /// When to look again.
+        poll_after: Duration,
+    },
+    /// Done; here is the media.
+    Finished(Finished),
+    /// The provider confirms that it was canceled.
+    Canceled,
+    /// It ended without a result.
+    Failed(Refusal),
+}
+
+/// What came of asking the provider to cancel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CancelOutcome {
+    /// It is canceled for sure.
+    Canceled,
+    /// It was asked to; the next poll tells.
+    Requested,
+    /// It is too late, or the provider cannot cancel: the job goes on.
+    NotCanceled,
+}
+
+/// Why a call brought nothing, in the words that the rest of the platform acts on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The user's input is at fault; the text is for the user.
+    #[error("rejected: {0}")]
+    Rejected(String),
+    /// The provider's content rules refused it.
+    #[error("moderated")]
+    Moderated,
+    /// Too many calls; the provider did not accept this one.
+    #[error("throttled")]
+    Throttled {
+        /// When it may be tried again, where the provider says.
+        retry_after: Option<Duration>,
+    },
+    /// Proof that the provider did not accept it (nothing was sent, or its contract says so).
+    #[error("unavailable: {0}")]
+    Unavailable(String),
+    /// Sent, but no verdict: it may have been accepted.
+    #[error("unknown: {0}")]
+    Unknown(String),
+    /// Our account at the provider is at fault; an operator must act.
+    #[error("account: {0}")]
+    Account(String),
+}
+
+/// What a provider can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    /// A lost answer can be cleared up later (by a callback or by [`Provider::lookup`]).
+    pub recovers_lost_answers: bool,
+    /// A finished result can be read again by its id.
+    pub rereads_results: bool,
+}
+
+/// A provider of media generation.
+#[async_trait]
+pub trait Provider: Send + Sync + 'static {
+    /// Its name in the catalogue, in metrics and in a job's attempts.
+    fn name(&self) -> &'static str;
+
+    /// What it can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// The longest that one submit may take; a worker needs a lease longer than this.
+    fn submit_timeout(&self) -> Duration;
+
+    /// Submits the call, once: it follows no redirect and retries nothing.
+    ///
+    /// # Errors
+    /// A [`Refusal`]; `Unknown` whenever the call may have been accepted.
+    async fn submit(&self, call: &Call) -> Result<Submitted, Refusal>;
+
+    /// Looks at an accepted call. Safe to repeat.
+    ///
+    /// # Errors
+    /// When the look itself failed; the call may still be running.
+    async fn poll(&self, call: &Call, accepted: &Accepted) -> Result<Polled, Refusal>;
+
+    /// Asks the provider to cancel an accepted call. Safe to repeat.
+    ///
+    /// # Errors
+    /// When the question itself failed.
+    async fn cancel(&self, call: &Call, accepted: &Accepted) -> Result<CancelOutcome, Refusal>;
+
+    /// Finds a call whose answer was lost, by our attempt id.
+    ///
+    /// # Errors
+    /// When the look itself failed. `Ok(None)`: the provider has no such call (yet).
+    async fn lookup(&self, call: &Call) -> Result<Option<Accepted>, Refusal>;
+}

@@ -1,0 +1,156 @@
+//! Copying a finished job's media into our own store, and settling.
+//!
+//! Keys are deterministic, so a copy that is made twice is one object. While it lasts, the lease
+//! is renewed; a lease that is lost ends the work without touching anything.
+
+use std::time::Duration;
+
+use config::media::{MediaError, MediaKey, PutLimits};
+use entities::{
+    job::{self, AttemptOutcome, Ending, Failure, JobRef, Kind, NewOutput, policy},
+    tables::{attempts, jobs},
+};
+use futures::{StreamExt as _, stream::BoxStream};
+
+use crate::{
+    engine::{Engine, WorkError},
+    providers::{Artifact, ArtifactSource, Finished},
+};
+
+impl Engine {
+    /// Stores the media of a job in `storing` whose lease we hold, and settles it.
+    pub(crate) async fn store(
+        &self,
+        job: &jobs::Model,
+        attempt: &attempts::Model,
+        finished: Finished,
+    ) -> Result<(), WorkError> {
+        let stored = tokio::select! {
+            stored = self.copy_all(job, finished.artifacts) => stored,
+            () = self.until_lease_is_lost(job) => {
+                tracing::warn!("the lease was lost while media was being stored");
+                return Ok(());
+            }
+        };
+        match stored {
+            Ok(outputs) if outputs.is_empty() => self.media_lost(job, attempt).await,
+            Ok(outputs) => self.succeed(job, attempt, outputs).await,
+            Err(error) if error.is_final() => {
+                tracing::warn!(%error, "the provider's media cannot be used");
+                self.media_lost(job, attempt).await
+            }
+            Err(error) => {
+                tracing::warn!(%error, "media was not stored");
+                self.store_later(job, attempt).await
+            }
+        }
+    }
+
+    async fn succeed(
+        &self,
+        job: &jobs::Model,
+        attempt: &attempts::Model,
+        outputs: Vec<NewOutput>,
+    ) -> Result<(), WorkError> {
+        let (settled, attempt_id, now) = (job.clone(), attempt.id, self.now());
+        let done = self
+            .change(job, move |tx| {
+                let (job, outputs) = (settled.clone(), outputs.clone());
+                Box::pin(async move { job::succeed(tx, &job, attempt_id, &outputs, now).await })
+            })
+            .await?;
+        if done {
+            let ran = job.started_at.map_or(Duration::ZERO, |started| now.since(started));
+            self.context.metrics.job_run(&self.pool, self.provider.name(), ran.as_secs_f64());
+        }
+        Ok(())
+    }
+
+    async fn copy_all(
+        &self,
+        job: &jobs::Model,
+        artifacts: Vec<Artifact>,
+    ) -> Result<Vec<NewOutput>, MediaError> {
+        let limits = match job.kind {
+            Kind::Image => PutLimits::image(),
+            Kind::Video => PutLimits::video(),
+        };
+        // More than was asked for is not the user's: it is neither stored nor charged.
+        let asked = usize::try_from(job.outputs_expected).unwrap_or(1).max(1);
+        let mut outputs = Vec::new();
+        for (position, artifact) in artifacts.into_iter().take(asked).enumerate() {
+            let key = MediaKey::output(job.id, position);
+            let stored = self.context.media.put(&key, bytes_of(artifact), limits).await?;
+            outputs.push(NewOutput {
+                key: stored.key.to_string(),
+                content_type: stored.content_type.mime().to_owned(),
+                bytes: stored.bytes,
+                sha256: stored.sha256,
+                width: stored.width,
+                height: stored.height,
+                duration: stored.duration_ms.map(Duration::from_millis),
+            });
+        }
+        Ok(outputs)
+    }
+
+    /// Renews the lease until that fails.
+    async fn until_lease_is_lost(&self, job: &jobs::Model) {
+        let guard = JobRef::from(job);
+        loop {
+            tokio::time::sleep(self.lease / 3).await;
+            match job::renew(self.context.db.write(), &guard, self.lease).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => tracing::warn!(%error, "a lease was not renewed"),
+            }
+        }
+    }
+
+    /// Tries again later, or ends the job when it was tried often enough.
+    pub(crate) async fn store_later(
+        &self,
+        job: &jobs::Model,
+        attempt: &attempts::Model,
+    ) -> Result<(), WorkError> {
+        if job.store_tries + 1 >= policy::MAX_STORE_TRIES {
+            return self.media_lost(job, attempt).await;
+        }
+        let wait = policy::store_delay(job.store_tries + 1, Self::dice());
+        let (before, now) = (job.clone(), self.now());
+        self.change(job, move |tx| {
+            let before = before.clone();
+            Box::pin(async move { job::store_again(tx, &before, wait, now).await })
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Ends the job: its objects go first, so that nothing is left that nobody paid for.
+    pub(crate) async fn media_lost(
+        &self,
+        job: &jobs::Model,
+        attempt: &attempts::Model,
+    ) -> Result<(), WorkError> {
+        for position in 0..usize::try_from(job.outputs_expected).unwrap_or(0) {
+            if let Err(error) =
+                self.context.media.delete(MediaKey::output(job.id, position).as_str()).await
+            {
+                tracing::warn!(%error, "a file of a failed job was not deleted");
+            }
+        }
+        let ending = Ending::Failed(Failure {
+            code: "media_failed",
+            detail: "The provider finished, but its files could not be stored. Nothing was charged; please try again.".to_owned(),
+        });
+        self.end(job, attempt, AttemptOutcome::Failed, ending).await?;
+        Ok(())
+    }
+}
+
+fn bytes_of(artifact: Artifact) -> BoxStream<'static, std::io::Result<bytes::Bytes>> {
+    match artifact.source {
+        ArtifactSource::Bytes(bytes) => futures::stream::once(async { Ok(bytes) }).boxed(),
+        ArtifactSource::Stream(stream) => stream,
+    }
+}

@@ -1,0 +1,232 @@
+//! From a hint to one call: claim, commit the attempt, send, and record what came back.
+
+use std::time::Instant;
+
+use entities::{
+    JobHint,
+    job::{
+        self, Acceptance, AttemptOutcome, Claimed, Ending, Failure, HandBack, JobRef, Lease,
+        lease_remaining, policy,
+    },
+    tables::{attempts, jobs},
+};
+use tracing::Instrument as _;
+
+use crate::{
+    engine::{Engine, WorkError, failure_of, outcome_of, route},
+    providers::{Accepted, Refusal, Submitted},
+};
+
+impl Engine {
+    /// Handles one hint. Never fails: what goes wrong is in the job's row, or comes back.
+    pub(crate) async fn handle(&self, hint: JobHint) {
+        let span = tracing::info_span!("submit", job_id = %hint.job_id, pool = %self.pool);
+        let work = async {
+            if let Err(error) = self.claim_and_submit(hint).await {
+                tracing::error!(%error, "a job was left for its lease or the sweep to bring back");
+            }
+        };
+        work.instrument(span).await;
+    }
+
+    async fn claim_and_submit(&self, hint: JobHint) -> Result<(), WorkError> {
+        let lease = Lease::asked_now(self.lease);
+        let (span, now) = (self.lease, self.now());
+        let claimed = self
+            .context
+            .writer
+            .run(hint.job_id.0, move |tx| {
+                let first = |job: &jobs::Model| {
+                    let route = route(job, job.route).ok()?;
+                    Some((route.provider.to_string(), route.provider_model))
+                };
+                Box::pin(async move { job::claim(tx, hint, span, now, first).await })
+            })
+            .await?;
+        let Some(Claimed { job, attempt: Some(attempt) }) = claimed else {
+            return Ok(());
+        };
+        let waited = now.since(job.ready_at).as_secs_f64();
+        self.context.metrics.job_wait(&self.pool, waited);
+        self.context.perform(entities::Effects {
+            changed: vec![(job.id, job.version)],
+            ..entities::Effects::default()
+        });
+        self.submit(&job, &attempt, &lease).await
+    }
+
+    async fn submit(
+        &self,
+        job: &jobs::Model,
+        attempt: &attempts::Model,
+        lease: &Lease,
+    ) -> Result<(), WorkError> {
+        let timeout = self.provider.submit_timeout();
+        if lease_remaining(lease) <= timeout + policy::LEASE_MARGIN {
+            // Too late to send anything under this lease: the provider saw nothing.
+            let back = self.back(
+                job,
+                attempt,
+                AttemptOutcome::Unavailable,
+                std::time::Duration::ZERO,
+                false,
+            )?;
+            return self.hand_back(job, back).await;
+        }
+        let call = self.call(job, attempt)?;
+        let asked = Instant::now();
+        let answer = tokio::time::timeout(timeout, self.provider.submit(&call)).await;
+        let answer = answer.unwrap_or_else(|_| Err(Refusal::Unknown("no answer in time".into())));
+        let word = match &answer {
+            Ok(_) => "accepted",
+            Err(refusal) => outcome_of(refusal).name(),
+        };
+        self.context.metrics.provider_request(
+            self.provider.name(),
+            "submit",
+            word,
+            asked.elapsed(),
+        );
+        match answer {
+            Ok(Submitted::Accepted(accepted)) => self.accepted(job, attempt, accepted).await,
+            Ok(Submitted::Finished(finished)) => {
+                let (guard, attempt_id, now) = (JobRef::from(job), attempt.id, self.now());
+                let cost = finished.cost_usd_micros;
+                let stored = self
+                    .context
+                    .writer
+                    .run(job.workspace_id.0, move |tx| {
+                        Box::pin(async move {
+                            job::finished_at_once(tx, &guard, attempt_id, cost, now).await
+                        })
+                    })
+                    .await?;
+                match stored {
+                    Some(job) => self.store(&job, attempt, finished).await,
+                    None => Ok(()),
+                }
+            }
+            Err(refusal) => self.refused(job, attempt, &refusal).await,
+        }
+    }
+
+    async fn accepted(
+        &self,
+        job: &jobs::Model,
+        attempt: &attempts::Model,
+        accepted: Accepted,
+    ) -> Result<(), WorkError> {
+        let acceptance = acceptance(attempt, accepted);
+        let (guard, now) = (JobRef::from(job), self.now());
+        let recorded = self
+            .change(job, move |tx| {
+                let acceptance = acceptance.clone();
+                Box::pin(async move { job::accepted(tx, &guard, &acceptance, now).await })
+            })
+            .await?;
+        if !recorded {
+            tracing::warn!("the lease was lost while the provider answered");
+        }
+        self.due.notify_one();
+        Ok(())
+    }
+
+    async fn refused(
+        &self,
+        job: &jobs::Model,
+        attempt: &attempts::Model,
+        refusal: &Refusal,
+    ) -> Result<(), WorkError> {
+        let outcome = outcome_of(refusal);
+        tracing::info!(%refusal, "the provider did not take the job");
+        let dice = Self::dice();
+        match refusal {
+            Refusal::Rejected(_) | Refusal::Moderated => {
+                let ending = Ending::Failed(failure_of(refusal));
+                self.end(job, attempt, outcome, ending).await?;
+            }
+            Refusal::Throttled { retry_after } => {
+                let wait = policy::throttle_delay(*retry_after, dice);
+                self.hand_back(job, self.back(job, attempt, outcome, wait, false)?).await?;
+            }
+            Refusal::Account(_) => {
+                let wait = policy::account_delay(dice);
+                self.hand_back(job, self.back(job, attempt, outcome, wait, false)?).await?;
+            }
+            Refusal::Unavailable(_) if job.refusals + 1 >= policy::MAX_REFUSALS => {
+                let ending = Ending::Failed(failure_of(refusal));
+                self.end(job, attempt, outcome, ending).await?;
+            }
+            Refusal::Unavailable(_) => {
+                let wait = policy::refusal_delay(job.refusals + 1, dice);
+                self.hand_back(job, self.back(job, attempt, outcome, wait, true)?).await?;
+            }
+            Refusal::Unknown(_) => self.lost_answer(job, attempt).await?,
+        }
+        Ok(())
+    }
+
+    async fn lost_answer(
+        &self,
+        job: &jobs::Model,
+        attempt: &attempts::Model,
+    ) -> Result<(), WorkError> {
+        let (guard, attempt_id, now) = (JobRef::from(job), attempt.id, self.now());
+        self.change(job, move |tx| {
+            Box::pin(async move { job::uncertain(tx, &guard, attempt_id, now).await })
+        })
+        .await?;
+        self.due.notify_one();
+        Ok(())
+    }
+
+    /// How the job goes back: to its next route, if it has several.
+    fn back(
+        &self,
+        job: &jobs::Model,
+        attempt: &attempts::Model,
+        outcome: AttemptOutcome,
+        wait: std::time::Duration,
+        counts: bool,
+    ) -> Result<(HandBack, String), WorkError> {
+        let next = job.route.saturating_add(1);
+        let (index, route) = match route(job, next) {
+            Ok(found) => (next, found),
+            Err(_) => (0, route(job, 0)?),
+        };
+        let back = HandBack { attempt_id: attempt.id, outcome, wait, route: index, counts };
+        Ok((back, route.pool.to_string()))
+    }
+
+    async fn hand_back(
+        &self,
+        job: &jobs::Model,
+        (back, pool): (HandBack, String),
+    ) -> Result<(), WorkError> {
+        let (before, now) = (job.clone(), self.now());
+        self.change(job, move |tx| {
+            let (before, pool) = (before.clone(), pool.clone());
+            Box::pin(async move { job::hand_back(tx, &before, &back, &pool, now).await })
+        })
+        .await?;
+        Ok(())
+    }
+}
+
+/// What is stored of an accepted call.
+pub(crate) fn acceptance(attempt: &attempts::Model, accepted: Accepted) -> Acceptance {
+    Acceptance {
+        attempt_id: attempt.id,
+        request_id: accepted.request_id,
+        handle: accepted.handle,
+        poll_after: accepted.poll_after,
+    }
+}
+
+/// What a user reads when an answer is lost and the provider has no way to find it again.
+pub(crate) fn unrecoverable() -> Failure {
+    Failure {
+        code: "provider_outcome_unknown",
+        detail: "The provider's answer was lost and cannot be recovered. Nothing was charged; please try again.".to_owned(),
+    }
+}
