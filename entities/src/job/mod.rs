@@ -9,7 +9,7 @@
 //! | `sweep`, `rescue`, `deadlines` | what the scheduler does |
 //! | `view`, `delete` | what users read and remove |
 //!
-//! Every change is one UPDATE on `id`, `state` and `epoch` ([`guarded`]); when it finds no row,
+//! Every change is one UPDATE on `id`, `state` and `epoch` (`guarded`); when it finds no row,
 //! someone else was first and the caller stops quietly.
 
 mod batcher;

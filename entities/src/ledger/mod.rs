@@ -1,6 +1,6 @@
 //! Double entry: every transfer moves an amount from one account to another.
 //!
-//! [`fold`] is the pure rule that balances obey; [`post`] writes transfers. Entries are never
+//! [`fold`] is the pure rule that balances obey; `post` writes transfers. Entries are never
 //! edited or deleted, and `UNIQUE(kind, reference)` makes each happen once.
 
 mod fold;
