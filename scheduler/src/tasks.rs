@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use config::{context::Context, settings::Settings};
-use entities::{Effects, WriteError, job, pools, reconcile};
+use entities::{Effects, Timestamp, WriteError, job, pools, reconcile};
 use futures::future::BoxFuture;
 use sea_orm::{DatabaseTransaction, DbErr};
 use uuid::Uuid;
@@ -88,6 +88,18 @@ impl Task {
             }
         }
     }
+}
+
+/// Pushes the hints again that were pushed before `lost`; whether that was all of them.
+pub(crate) async fn push_again(context: &Context, lost: Timestamp) -> Result<bool, WriteError> {
+    let now = context.clock.now();
+    let effects = context
+        .writer
+        .run(Uuid::nil(), move |tx| Box::pin(async move { job::push_again(tx, lost, now).await }))
+        .await?;
+    let all = effects.pushes.is_empty();
+    context.perform(effects);
+    Ok(all)
 }
 
 fn failed(error: DbErr) -> WriteError {
