@@ -70,6 +70,7 @@ mod ops;
 mod outages;
 mod race;
 mod reconcile;
+mod retention;
 mod start;
 mod start_refused;
 mod waits;
