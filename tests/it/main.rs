@@ -34,9 +34,26 @@ macro_rules! on_both {
     };
 }
 
+/// Makes a test that runs only on PostgreSQL and Redis.
+macro_rules! distributed {
+    ($($name:ident),* $(,)?) => {
+        mod distributed {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[ignore = "needs PostgreSQL and Redis; tests/run runs it"]
+            async fn $name() {
+                if crate::harness::Backend::Distributed.wanted() {
+                    super::$name().await;
+                }
+            })*
+        }
+    };
+}
+
 mod auth;
 mod bad_input;
 mod bad_requests;
+mod chaos;
+mod chaos_short;
 mod distributed;
 mod events;
 mod failures;
