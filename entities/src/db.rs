@@ -180,6 +180,24 @@ pub(crate) fn placeholders(from: usize, count: usize) -> String {
     (from..from + count).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ")
 }
 
+/// `column` is one of `ids`, the parameters from `$from` on. An array on Postgres, so that lists of
+/// every length share one prepared statement.
+pub(crate) fn one_of(
+    backend: DatabaseBackend,
+    column: &str,
+    from: usize,
+    ids: impl IntoIterator<Item = uuid::Uuid>,
+) -> (String, Vec<Value>) {
+    let ids: Vec<uuid::Uuid> = ids.into_iter().collect();
+    match backend {
+        DatabaseBackend::Postgres => (format!("{column} = ANY(${from})"), vec![ids.into()]),
+        _ => {
+            let list = placeholders(from, ids.len());
+            (format!("{column} IN ({list})"), ids.into_iter().map(Value::from).collect())
+        }
+    }
+}
+
 /// What the database's clock says.
 ///
 /// # Errors

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, Value};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
 
 use super::{
     order::{Candidate, pick},
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     Effects, JobHint, Timestamp,
-    db::{placeholders, skip_locked, sql},
+    db::{one_of, skip_locked, sql},
     ids::{JobId, WorkspaceId},
     pools,
 };
@@ -82,7 +82,9 @@ async fn room(tx: &DatabaseTransaction, pool: &str) -> Result<usize, DbErr> {
 }
 
 /// Workspaces with ready jobs and free slots, locked, each with its number of free slots. The
-/// recursion steps from one workspace to the next through the index, however many jobs each has.
+/// recursion steps from one workspace to the next through the index, however many jobs each has;
+/// for the same reason a subquery with a limit asks for a ready job: EXISTS would be planned as a
+/// join with all waiting jobs.
 async fn lock_workspaces(
     tx: &DatabaseTransaction,
     pool: &str,
@@ -97,8 +99,8 @@ async fn lock_workspaces(
            SELECT (SELECT workspace_id {waiting} AND workspace_id > w.id ORDER BY workspace_id LIMIT 1) \
            FROM w WHERE w.id IS NOT NULL) \
          SELECT s.id AS id FROM w JOIN workspaces s ON s.id = w.id \
-         WHERE s.dispatched < s.dispatch_limit AND EXISTS (\
-           SELECT 1 {waiting} AND workspace_id = s.id AND ready_at <= $2)",
+         WHERE s.dispatched < s.dispatch_limit AND (\
+           SELECT 1 {waiting} AND workspace_id = s.id AND ready_at <= $2 LIMIT 1) = 1",
     );
     let rows = tx.query_all_raw(sql(tx, ids, [pool.into(), now.0.into()])).await?;
     let mut ids: Vec<WorkspaceId> =
@@ -111,13 +113,14 @@ async fn lock_workspaces(
     if ids.is_empty() {
         return Ok(Vec::new());
     }
+    let backend = tx.get_database_backend();
+    let (these, values) = one_of(backend, "id", 1, ids.into_iter().map(|id| id.0));
     let text = format!(
-        "SELECT id, dispatch_limit - dispatched AS free FROM workspaces WHERE id IN ({}) \
+        "SELECT id, dispatch_limit - dispatched AS free FROM workspaces WHERE {these} \
          AND dispatched < dispatch_limit ORDER BY id{}",
-        placeholders(1, ids.len()),
-        skip_locked(tx.get_database_backend()),
+        skip_locked(backend),
     );
-    let rows = tx.query_all_raw(sql(tx, text, ids.into_iter().map(|id| id.0.into()))).await?;
+    let rows = tx.query_all_raw(sql(tx, text, values)).await?;
     rows.iter()
         .map(|row| {
             let free: i32 = row.try_get("", "free")?;
@@ -149,13 +152,13 @@ async fn mark(
     picked: &[(WorkspaceId, JobId)],
     now: Timestamp,
 ) -> Result<Vec<(String, JobHint)>, DbErr> {
+    let (these, values) =
+        one_of(tx.get_database_backend(), "id", 2, picked.iter().map(|(_, job)| job.0));
     let text = format!(
         "UPDATE jobs SET dispatched_at = $1, pushed_at = $1, pushes = 1, epoch = epoch + 1 \
-         WHERE id IN ({}) AND state = 'queued' AND dispatched_at IS NULL RETURNING id, epoch",
-        placeholders(2, picked.len()),
+         WHERE {these} AND state = 'queued' AND dispatched_at IS NULL RETURNING id, epoch",
     );
-    let values =
-        std::iter::once(Value::from(now.0)).chain(picked.iter().map(|(_, job)| Value::from(job.0)));
+    let values = std::iter::once(now.0.into()).chain(values);
     let rows = tx.query_all_raw(sql(tx, text, values)).await?;
     if rows.len() != picked.len() {
         // Slots and jobs must agree; the next round finds what is really there.

@@ -29,6 +29,7 @@ mod rescue;
 mod settle;
 mod state;
 mod submit;
+mod submit_write;
 mod sweep;
 pub mod view;
 
