@@ -4,9 +4,9 @@
 //! someone else is dispatching), [`pick`] says which jobs go, and each gets a slot of its
 //! workspace. A pool never has more unclaimed jobs than [`policy::pool_room`].
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
+use sea_orm::{ConnectionTrait, DatabaseBackend, DatabaseTransaction, DbErr};
 
 use super::{
     order::{Candidate, pick},
@@ -32,6 +32,7 @@ pub async fn dispatch(
     last: Option<WorkspaceId>,
     now: Timestamp,
 ) -> Result<(Effects, Option<WorkspaceId>), DbErr> {
+    one_at_a_time(tx, pool).await?;
     let room = room(tx, pool).await?;
     if room == 0 {
         return Ok((Effects::default(), last));
@@ -70,6 +71,15 @@ pub async fn pools_with_waiting_jobs(
                 AND ready_at <= $1";
     let rows = db.query_all_raw(sql(db, text, [now.0.into()])).await?;
     rows.iter().map(|row| row.try_get("", "pool")).collect()
+}
+
+/// Two rounds at once would both count the same room. SQLite has one writer anyway.
+async fn one_at_a_time(tx: &DatabaseTransaction, pool: &str) -> Result<(), DbErr> {
+    if tx.get_database_backend() == DatabaseBackend::Postgres {
+        let text = "SELECT pg_advisory_xact_lock(hashtextextended('dispatch ' || $1, 0))";
+        tx.execute_raw(sql(tx, text, [pool.into()])).await?;
+    }
+    Ok(())
 }
 
 async fn room(tx: &DatabaseTransaction, pool: &str) -> Result<usize, DbErr> {
@@ -164,10 +174,13 @@ async fn mark(
         // Slots and jobs must agree; the next round finds what is really there.
         return Err(DbErr::Custom("a job changed while it was being dispatched".into()));
     }
-    rows.iter()
-        .map(|row| {
-            let hint = JobHint { job_id: row.try_get("", "id")?, epoch: row.try_get("", "epoch")? };
-            Ok((pool.to_owned(), hint))
-        })
-        .collect()
+    let epochs: HashMap<JobId, i64> = rows
+        .iter()
+        .map(|row| Ok((row.try_get("", "id")?, row.try_get("", "epoch")?)))
+        .collect::<Result<_, DbErr>>()?;
+    // The database answers in any order; workers get them in the order of their turns.
+    let hints = picked
+        .iter()
+        .filter_map(|(_, job)| Some(JobHint { job_id: *job, epoch: *epochs.get(job)? }));
+    Ok(hints.map(|hint| (pool.to_owned(), hint)).collect())
 }

@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `state`, `order`, `policy`, `decide` | pure rules |
+//! | `state`, `order`, `policy`, `decide`, `pace` | pure rules |
 //! | `batcher`, `submit` | accepting jobs, in groups |
 //! | `dispatch` | handing out slots, fairly |
 //! | `claim`, `progress`, `settle`, `cancel` | what workers and users do |
@@ -23,6 +23,7 @@ mod erase;
 mod guarded;
 mod order;
 mod outcome;
+mod pace;
 pub mod policy;
 mod progress;
 mod rescue;
@@ -52,4 +53,4 @@ pub use rescue::rescue;
 pub use settle::{Ending, Failure, NewOutput, end, late_result, succeed};
 pub use state::{IllegalMove, JobState, PublicStatus};
 pub use submit::{NewJob, Verdict};
-pub use sweep::sweep;
+pub use sweep::{push_again, sweep};

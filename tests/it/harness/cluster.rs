@@ -320,11 +320,6 @@ impl Cluster {
         Database::open(&format!("{}/postgres", url.rsplit_once('/').unwrap().0)).await
     }
 
-    /// Its database's name on its server.
-    pub(crate) fn database_name(&self) -> String {
-        self.database_url().rsplit('/').next().unwrap().to_owned()
-    }
-
     fn database_url(&self) -> String {
         let found = self.env.iter().find(|(name, _)| name == "DATABASE_URL");
         match found {
