@@ -52,6 +52,8 @@ macro_rules! distributed {
 mod auth;
 mod bad_input;
 mod bad_requests;
+mod chaos;
+mod chaos_short;
 mod disk;
 mod distributed;
 mod drain;

@@ -1,6 +1,6 @@
 //! A running platform: one process, or several on PostgreSQL and Redis.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, process::ExitStatus, time::Duration};
 
 use reqwest::Client;
 use serde_json::Value;
@@ -179,6 +179,41 @@ impl Cluster {
             let ended = process.exited();
             assert!(ended.is_none(), "{} ended: {}", role.name, process.log_text());
         }
+    }
+
+    /// The names of all processes.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.roles.iter().map(|role| role.name.clone()).collect()
+    }
+
+    /// Starts the process of this name, without waiting.
+    pub(crate) fn spawn_one(&mut self, name: &str) {
+        let index = self.roles.iter().position(|role| role.name == name).unwrap();
+        assert!(self.roles[index].process.is_none(), "{name} runs already");
+        self.spawn(index);
+    }
+
+    /// Waits until the process of this name is ready; panics if it ends instead.
+    pub(crate) async fn until_ready(&mut self, name: &str) {
+        let index = self.roles.iter().position(|role| role.name == name).unwrap();
+        self.ready(index).await;
+    }
+
+    /// Whether the process of this name says that it is ready, at once.
+    pub(crate) async fn is_ready(&self, name: &str) -> bool {
+        let request = self.http.get(format!("{}/readyz", self.ops_of(name)));
+        let answer = request.timeout(Duration::from_millis(500)).send().await;
+        answer.is_ok_and(|answer| answer.status() == 200)
+    }
+
+    /// Forgets the process of this name if it has ended by itself; says how.
+    pub(crate) fn reap(&mut self, name: &str) -> Option<ExitStatus> {
+        let role = self.roles.iter_mut().find(|role| role.name == name).unwrap();
+        let ended = role.process.as_mut().and_then(Process::exited);
+        if ended.is_some() {
+            role.process = None;
+        }
+        ended
     }
 
     fn role(&self, name: &str) -> &Role {

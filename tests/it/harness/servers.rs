@@ -82,6 +82,18 @@ impl OwnRedis {
             child.wait().unwrap();
         }
     }
+
+    /// Sends it a signal, such as `STOP`.
+    pub(crate) fn signal(&self, signal: &str) {
+        send_signal(signal, &[self.child.as_ref().unwrap().id()]);
+    }
+
+    /// `FLUSHALL`; it must be able to answer.
+    pub(crate) async fn empty(&self) {
+        let client = redis::Client::open(self.url()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let _: () = redis::cmd("FLUSHALL").query_async(&mut connection).await.unwrap();
+    }
 }
 
 impl Drop for OwnRedis {
@@ -141,6 +153,37 @@ impl OwnPostgres {
     pub(crate) fn down(&self) {
         self.0.control("-m immediate -w stop");
     }
+
+    /// Sends a signal to all its processes, such as `STOP`; `KILL` waits until they are gone.
+    pub(crate) fn signal(&self, signal: &str) {
+        let pids = self.0.pids();
+        send_signal(signal, &pids);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while signal == "KILL" && pids.iter().any(|pid| lives(*pid)) {
+            assert!(Instant::now() < deadline, "PostgreSQL survives SIGKILL");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for OwnPostgres {
+    fn drop(&mut self) {
+        // Who is frozen cannot be stopped.
+        send_signal("CONT", &self.0.pids());
+    }
+}
+
+/// Some may be gone already.
+fn send_signal(signal: &str, pids: &[u32]) {
+    let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
+    let mut kill = Command::new("kill");
+    drop(kill.arg(format!("-{signal}")).args(pids).stderr(Stdio::null()).status());
+}
+
+/// Whether a process is there and not a zombie.
+fn lives(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
 }
 
 /// A PostgreSQL server, gone with the test process.
@@ -180,6 +223,19 @@ impl Postgres {
             "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=on -c max_connections=1000"
         );
         self.control(&format!("-w -t 60 -l {at}/log -o '{options}' start"));
+    }
+
+    /// The first process and its children; none when it is down.
+    fn pids(&self) -> Vec<u32> {
+        let file = fs::read_to_string(self.folder.join("data").join("postmaster.pid"));
+        let Some(first) = file.ok().and_then(|text| text.lines().next()?.trim().parse().ok())
+        else {
+            return Vec::new();
+        };
+        let children = fs::read_to_string(format!("/proc/{first}/task/{first}/children"));
+        let children = children.unwrap_or_default();
+        let children = children.split_whitespace().filter_map(|pid| pid.parse().ok());
+        std::iter::once(first).chain(children).filter(|pid| lives(*pid)).collect()
     }
 
     fn control(&self, what: &str) {
