@@ -132,12 +132,15 @@ impl Writer {
     }
 
     fn lane(&self, key: Uuid) -> &mpsc::Sender<Box<dyn Change>> {
-        let mut hasher = DefaultHasher::new();
-        key.hash(&mut hasher);
-        let lanes = self.lanes.len();
-        let index = usize::try_from(hasher.finish() % lanes as u64).unwrap_or(0);
-        &self.lanes[index]
+        &self.lanes[lane_of(key, self.lanes.len())]
     }
+}
+
+/// Which of so many lanes is the key's.
+pub(crate) fn lane_of(key: Uuid, lanes: usize) -> usize {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    usize::try_from(hasher.finish() % lanes.max(1) as u64).unwrap_or(0)
 }
 
 async fn run_lane(db: Db, receiver: Mutex<mpsc::Receiver<Box<dyn Change>>>) {
