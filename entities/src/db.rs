@@ -25,6 +25,10 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// away and come back, and whoever got such a connection would pay for it.
 const IDLE: Duration = Duration::from_millis(500);
 
+/// How long the server waits for the next statement of a transaction before it takes the
+/// transaction back: the locks of a process that is frozen hold everybody up.
+const TRANSACTION_IDLE: Duration = Duration::from_secs(5);
+
 /// The database. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Db {
@@ -45,6 +49,10 @@ impl Db {
         }
         let mut options = common(url, max_connections.max(4));
         // A pool must come up although the database is away: requests then answer 503.
+        options.map_sqlx_postgres_opts(|postgres| {
+            let patience = TRANSACTION_IDLE.as_millis();
+            postgres.options([("idle_in_transaction_session_timeout", patience)])
+        });
         options.connect_lazy(true).test_before_acquire_if_idle_for(IDLE);
         let pool = Database::connect(options).await?;
         Ok(Self { write: pool.clone(), read: pool })
@@ -160,10 +168,11 @@ pub fn is_away(error: &DbErr) -> bool {
         | SqlxError::PoolTimedOut
         | SqlxError::PoolClosed
         | SqlxError::BeginFailed => true,
-        // Class 57P: the server is stopping, crashed or starting. 08: no connection.
-        SqlxError::Database(error) => {
-            error.code().is_some_and(|code| code.starts_with("57P") || code.starts_with("08"))
-        }
+        // Class 57P: the server is stopping, crashed or starting. 08: no connection. 25P03: we
+        // were frozen, and it did not wait for us.
+        SqlxError::Database(error) => error.code().is_some_and(|code| {
+            code.starts_with("57P") || code.starts_with("08") || code == "25P03"
+        }),
         _ => false,
     }
 }

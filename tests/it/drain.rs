@@ -11,7 +11,11 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use crate::harness::{Answer, Api, Backend, Cluster, Options, http, sketch, within};
 
-distributed!(a_gateway_finishes_what_it_began, workers_hand_back_what_they_hold);
+distributed!(
+    a_gateway_finishes_what_it_began,
+    workers_hand_back_what_they_hold,
+    everything_stops_while_nothing_answers
+);
 
 /// The state of a process as a load balancer sees it.
 async fn ready(http: &Client, ops: &str) -> u16 {
@@ -133,5 +137,43 @@ async fn workers_hand_back_what_they_hold() {
     for id in [&left, &waits] {
         users[0].until(id, "succeeded").await;
     }
+    cluster.finish().await;
+}
+
+async fn everything_stops_while_nothing_answers() {
+    let grace = Duration::from_secs(3);
+    let env = vec![("TIKTOMATO__WORKERS__GRACE_SECONDS", grace.as_secs().to_string())];
+    let options =
+        Options { env, own_redis: true, own_postgres: true, schedulers: 2, ..Options::default() };
+    let mut cluster = Cluster::start(Backend::Distributed, options).await;
+    let user = cluster.user(100_000);
+    let mut ids = Vec::new();
+    for n in 0..30 {
+        ids.push(user.submit(&json!({"seed": n, "delay_seconds": 0.5})).await);
+    }
+    user.until(&ids[10], "running").await;
+    cluster.postgres.as_ref().unwrap().down();
+    cluster.redis.as_mut().unwrap().down();
+    let waiting = tokio::spawn({
+        let (user, path) = (user.clone(), format!("/v1/jobs/{}?wait=60", ids[0]));
+        async move { user.get(&path).await }
+    });
+    let asked = Instant::now();
+    let names = ["gateway", "workers", "scheduler-0", "scheduler-1"];
+    let mut processes = names.map(|name| cluster.take(name));
+    for process in &processes {
+        process.signal("TERM");
+    }
+    for process in &mut processes {
+        let ended = process.ended(grace + Duration::from_secs(5)).await;
+        assert!(ended.success(), "{ended}: {}", process.log_text());
+    }
+    eprintln!("everything had stopped after {:?}", asked.elapsed());
+    // It was answered, or its connection came too late; it does not hang.
+    drop(tokio::time::timeout(Duration::from_secs(5), waiting).await.expect("an end"));
+    cluster.redis.as_mut().unwrap().up();
+    cluster.postgres.as_ref().unwrap().up();
+    cluster.start_all().await;
+    user.until(&ids[29], "succeeded").await;
     cluster.finish().await;
 }

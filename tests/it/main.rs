@@ -60,6 +60,7 @@ mod drain;
 mod events;
 mod failures;
 mod fairness;
+mod frozen;
 mod harness;
 mod idempotency;
 mod jobs;

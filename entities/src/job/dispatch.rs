@@ -4,7 +4,10 @@
 //! someone else is dispatching), [`pick`] says which jobs go, and each gets a slot of its
 //! workspace. A pool never has more unclaimed jobs than [`policy::pool_room`].
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    time::Duration,
+};
 
 use sea_orm::{ConnectionTrait, DatabaseBackend, DatabaseTransaction, DbErr};
 
@@ -18,6 +21,10 @@ use crate::{
     ids::{JobId, WorkspaceId},
     pools,
 };
+
+/// How often a round asks for its turn, and how many times in all.
+const TRY_EVERY: Duration = Duration::from_millis(10);
+const TRIES: u32 = 50;
 
 /// How many workspaces one round looks at.
 const WORKSPACES: usize = 200;
@@ -73,11 +80,19 @@ pub async fn pools_with_waiting_jobs(
     rows.iter().map(|row| row.try_get("", "pool")).collect()
 }
 
-/// Two rounds at once would both count the same room. SQLite has one writer anyway.
+/// Two rounds at once would both count the same room. SQLite has one writer anyway. Whoever holds
+/// the others up for long is passed over: too many hints do less harm than none.
 async fn one_at_a_time(tx: &DatabaseTransaction, pool: &str) -> Result<(), DbErr> {
-    if tx.get_database_backend() == DatabaseBackend::Postgres {
-        let text = "SELECT pg_advisory_xact_lock(hashtextextended('dispatch ' || $1, 0))";
-        tx.execute_raw(sql(tx, text, [pool.into()])).await?;
+    if tx.get_database_backend() != DatabaseBackend::Postgres {
+        return Ok(());
+    }
+    let text = "SELECT pg_try_advisory_xact_lock(hashtextextended('dispatch ' || $1, 0)) AS mine";
+    for _ in 0..TRIES {
+        let row = tx.query_one_raw(sql(tx, text, [pool.into()])).await?;
+        if row.map_or(Ok(false), |row| row.try_get("", "mine"))? {
+            return Ok(());
+        }
+        tokio::time::sleep(TRY_EVERY).await;
     }
     Ok(())
 }
