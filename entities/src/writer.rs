@@ -16,7 +16,7 @@ use sea_orm::{DatabaseTransaction, DbErr};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use uuid::Uuid;
 
-use crate::db::{Db, is_away};
+use crate::db::{Db, is_away, may_pass};
 
 /// The most changes that share one transaction.
 const GROUP: usize = 64;
@@ -47,6 +47,15 @@ impl WriteError {
     pub fn is_away(&self) -> bool {
         match self {
             Self::Db(error) => is_away(error),
+            Self::Stopped => false,
+        }
+    }
+
+    /// Whether the same change may be written when it is tried again.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Db(error) => may_pass(error),
             Self::Stopped => false,
         }
     }
