@@ -158,23 +158,44 @@ fn sqlite(url: &str, max_connections: u32) -> ConnectOptions {
 /// being committed may be committed all the same.
 #[must_use]
 pub fn is_away(error: &DbErr) -> bool {
-    let (DbErr::Conn(error) | DbErr::Exec(error) | DbErr::Query(error)) = error else {
-        return matches!(error, DbErr::ConnectionAcquire(_));
-    };
-    let RuntimeErr::SqlxError(error) = error else { return false };
-    match error.as_ref() {
-        SqlxError::Io(_)
-        | SqlxError::Tls(_)
-        | SqlxError::PoolTimedOut
-        | SqlxError::PoolClosed
-        | SqlxError::BeginFailed => true,
-        // Class 57P: the server is stopping, crashed or starting. 08: no connection. 25P03: we
-        // were frozen, and it did not wait for us.
-        SqlxError::Database(error) => error.code().is_some_and(|code| {
-            code.starts_with("57P") || code.starts_with("08") || code == "25P03"
-        }),
-        _ => false,
+    match sqlx_error(error) {
+        None => matches!(error, DbErr::ConnectionAcquire(_)),
+        Some(
+            SqlxError::Io(_)
+            | SqlxError::Tls(_)
+            | SqlxError::PoolTimedOut
+            | SqlxError::PoolClosed
+            | SqlxError::BeginFailed,
+        ) => true,
+        // Class 57P: the server is stopping, crashed or starting. 08: no connection. 25P03: we were
+        // frozen, and it did not wait for us.
+        Some(error) => has_class(error, &["57P", "08", "25P03"]),
     }
+}
+
+/// Whether the same may succeed when it is tried again: the database was out of reach, or gave up
+/// for a reason that passes. Classes 40: a deadlock; 53: no memory, disk or connection left; 55P03
+/// and 57014: it took too long; 58: the machine under it failed.
+#[must_use]
+pub fn may_pass(error: &DbErr) -> bool {
+    let passing = ["40", "53", "55P03", "57014", "58"];
+    is_away(error) || sqlx_error(error).is_some_and(|error| has_class(error, &passing))
+}
+
+fn sqlx_error(error: &DbErr) -> Option<&SqlxError> {
+    match error {
+        DbErr::Conn(RuntimeErr::SqlxError(error))
+        | DbErr::Exec(RuntimeErr::SqlxError(error))
+        | DbErr::Query(RuntimeErr::SqlxError(error)) => Some(error.as_ref()),
+        _ => None,
+    }
+}
+
+/// SQLSTATE codes of five characters; those of SQLite are shorter.
+fn has_class(error: &SqlxError, classes: &[&str]) -> bool {
+    let SqlxError::Database(error) = error else { return false };
+    let code = error.code().unwrap_or_default();
+    code.len() == 5 && classes.iter().any(|class| code.starts_with(class))
 }
 
 /// The database's own clock, as SQL, in microseconds.

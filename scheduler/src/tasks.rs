@@ -89,7 +89,9 @@ impl Task {
             Self::Expire => expire(context, now).await,
             Self::Forget => {
                 job::forget_old_idempotency_keys(context.db.write(), now).await.map_err(failed)?;
-                pools::forget_dead(context.db.write()).await.map_err(failed)
+                pools::forget_dead(context.db.write()).await.map_err(failed)?;
+                remove_stale(context).await;
+                Ok(())
             }
         }
     }
@@ -151,6 +153,15 @@ async fn expire(context: &Context, now: Timestamp) -> Result<(), WriteError> {
     context.metrics.retention_deleted("job", count);
     context.metrics.retention_deleted("file", files);
     Ok(())
+}
+
+/// Files that were half copied when their worker was killed belong to nobody.
+async fn remove_stale(context: &Context) {
+    match context.media.remove_stale(context.clock.now()).await {
+        Ok(0) => {}
+        Ok(files) => tracing::info!(files, "half copied files were removed"),
+        Err(error) => tracing::warn!(%error, "half copied files were not removed"),
+    }
 }
 
 async fn delete_files(context: &Context, keys: &[String]) -> Result<(), MediaError> {

@@ -63,12 +63,29 @@ impl Engine {
             + 'static,
         T: Send + 'static,
     {
+        self.write_within(self.lease, key, work).await
+    }
+
+    /// The same, for as long as the change is worth something.
+    pub(crate) async fn write_within<T, F>(
+        &self,
+        limit: Duration,
+        key: Uuid,
+        work: F,
+    ) -> Result<T, WriteError>
+    where
+        F: for<'t> Fn(&'t DatabaseTransaction) -> BoxFuture<'t, Result<T, DbErr>>
+            + Send
+            + Sync
+            + 'static,
+        T: Send + 'static,
+    {
         let (work, began) = (Arc::new(work), Instant::now());
         loop {
             let again = Arc::clone(&work);
             let written = self.context.writer.run(key, move |tx| again(tx)).await;
             match written {
-                Err(error) if error.is_away() && began.elapsed() < self.lease => {
+                Err(error) if error.may_pass() && began.elapsed() < limit => {
                     tracing::debug!(%error, "a change of a job waits for the database");
                     tokio::time::sleep(AGAIN).await;
                 }

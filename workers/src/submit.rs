@@ -116,14 +116,22 @@ impl Engine {
     ) -> Result<(), WorkError> {
         let acceptance = acceptance(attempt, accepted);
         let (guard, now) = (JobRef::from(job), self.now());
-        let recorded = self
-            .change(job, move |tx| {
+        // Worth writing even after the lease: nobody else may know what the provider said.
+        let limit = policy::UNCERTAIN_LIMIT;
+        let effects = self
+            .write_within(limit, job.workspace_id.0, move |tx| {
                 let acceptance = acceptance.clone();
-                Box::pin(async move { job::accepted(tx, &guard, &acceptance, now).await })
+                Box::pin(async move {
+                    match job::accepted(tx, &guard, &acceptance, now).await? {
+                        None => job::accepted_late(tx, guard.id, &acceptance, now).await,
+                        done => Ok(done),
+                    }
+                })
             })
             .await?;
-        if !recorded {
-            tracing::warn!("the lease was lost while the provider answered");
+        match effects {
+            Some(effects) => self.context.perform(effects),
+            None => tracing::info!("the provider's answer was known already, or came too late"),
         }
         self.due.notify_one();
         Ok(())

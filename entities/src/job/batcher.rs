@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::{ColumnTrait, DatabaseBackend, DbErr, EntityTrait, QueryFilter, QuerySelect};
 use tokio::sync::{mpsc, oneshot};
 
 use super::submit::{NewJob, Verdict, submit_group};
@@ -16,7 +16,12 @@ use crate::{
     db::{Db, is_away},
     ids::JobId,
     tables::jobs,
+    writer::lane_of,
 };
+
+/// Groups that are written at the same time on Postgres: one lane's commit overlaps with another's
+/// statements. A workspace has its lane, so that no lane waits for another's wallets.
+const LANES: usize = 2;
 
 /// How much the batcher takes on.
 #[derive(Debug, Clone, Copy)]
@@ -52,25 +57,36 @@ struct Waiting {
 /// Accepts jobs in groups. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Batcher {
-    queue: mpsc::Sender<Waiting>,
+    lanes: Arc<Vec<mpsc::Sender<Waiting>>>,
 }
 
 impl Batcher {
-    /// Starts the task that writes; it ends when the last clone is dropped. `perform` is called
+    /// Starts the tasks that write; they end when the last clone is dropped. `perform` is called
     /// with what each committed group asks for, before its verdicts are given.
     #[must_use]
     pub fn start<P>(db: Db, limits: BatcherLimits, perform: P) -> Self
     where
         P: Fn(Effects) + Send + Sync + 'static,
     {
-        let (queue, mut waiting) = mpsc::channel(limits.waiting);
-        tokio::spawn(async move {
-            let mut group = Vec::with_capacity(limits.group);
-            while waiting.recv_many(&mut group, limits.group).await > 0 {
-                write(&db, std::mem::take(&mut group), &perform).await;
-            }
-        });
-        Self { queue }
+        let lanes = match db.backend() {
+            DatabaseBackend::Sqlite => 1,
+            _ => LANES,
+        };
+        let perform = Arc::new(perform);
+        let lanes = (0..lanes)
+            .map(|_| {
+                let (queue, mut waiting) = mpsc::channel(limits.waiting.div_ceil(lanes));
+                let (db, perform) = (db.clone(), Arc::clone(&perform));
+                tokio::spawn(async move {
+                    let mut group = Vec::with_capacity(limits.group);
+                    while waiting.recv_many(&mut group, limits.group).await > 0 {
+                        write(&db, std::mem::take(&mut group), perform.as_ref()).await;
+                    }
+                });
+                queue
+            })
+            .collect();
+        Self { lanes: Arc::new(lanes) }
     }
 
     /// Submits one job and waits for its verdict. The caller may go away: the job is then
@@ -80,7 +96,8 @@ impl Batcher {
     /// See [`SubmitError`].
     pub async fn submit(&self, job: NewJob) -> Result<Verdict, SubmitError> {
         let (answer, verdict) = oneshot::channel();
-        self.queue.try_send(Waiting { job, answer }).map_err(|_| SubmitError::Busy)?;
+        let lane = lane_of(job.workspace_id.0, self.lanes.len());
+        self.lanes[lane].try_send(Waiting { job, answer }).map_err(|_| SubmitError::Busy)?;
         verdict.await.map_err(|_| SubmitError::Busy)?
     }
 }

@@ -119,7 +119,8 @@ async fn claimed_before(
     Ok(job.map(|job| Claimed { job, attempt: Some(attempt) }))
 }
 
-/// Leases up to `limit` rows of the pool that are due for a look, longest overdue first.
+/// Leases up to `limit` rows of the pool that are due for a look, longest overdue first. A lease
+/// that has run out is left to [`super::rescue`], which counts how often that happens to a job.
 ///
 /// # Errors
 /// When the database fails.
@@ -134,7 +135,7 @@ pub async fn lease_due(
     let text = format!(
         "UPDATE jobs SET epoch = epoch + 1, lease_until = {clock} + $1, polls = polls + 1 WHERE id IN (\
            SELECT id FROM jobs WHERE pool = $2 AND next_poll_at <= $3 \
-           AND (lease_until IS NULL OR lease_until < {clock}) \
+           AND lease_until IS NULL \
            ORDER BY next_poll_at LIMIT {limit}{lock}) RETURNING *",
         clock = now_sql(backend),
         lock = skip_locked(backend),

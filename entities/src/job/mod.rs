@@ -46,8 +46,8 @@ pub use guarded::JobRef;
 pub use order::{Candidate, pick};
 pub use outcome::{AttemptOutcome, Kind};
 pub use progress::{
-    Acceptance, HandBack, accepted, bound, finished_at_once, hand_back, mark_cancel_sent,
-    media_ready, poll_again, store_again, uncertain,
+    Acceptance, HandBack, accepted, accepted_late, bound, finished_at_once, hand_back,
+    mark_cancel_sent, media_ready, poll_again, store_again, uncertain,
 };
 pub use rescue::rescue;
 pub use settle::{Ending, Failure, NewOutput, end, late_result, succeed};

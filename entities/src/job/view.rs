@@ -126,6 +126,24 @@ pub async fn versions(db: &Db, ids: &[JobId]) -> Result<Vec<(JobId, i64)>, DbErr
     Ok(found)
 }
 
+/// Whether the files of a job are, or may become, its user's: it lives, or it has outputs that were
+/// not deleted.
+///
+/// # Errors
+/// When the database fails.
+pub async fn keeps_files(db: &impl ConnectionTrait, job_id: JobId) -> Result<bool, DbErr> {
+    let Some(job) = jobs::Entity::find_by_id(job_id).one(db).await? else { return Ok(false) };
+    if !job.state.is_terminal() {
+        return Ok(true);
+    }
+    let output = outputs::Entity::find()
+        .filter(outputs::Column::JobId.eq(job_id))
+        .filter(outputs::Column::DeletedAt.is_null())
+        .one(db)
+        .await?;
+    Ok(output.is_some())
+}
+
 async fn complete(db: &Db, jobs: Vec<jobs::Model>) -> Result<Vec<JobView>, DbErr> {
     if jobs.is_empty() {
         return Ok(Vec::new());

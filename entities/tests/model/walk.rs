@@ -15,7 +15,7 @@ use entities::{
         HandBack, JobRef, JobState, Kind, NewJob, NewOutput, Verdict,
     },
     ledger, reconcile,
-    tables::{jobs, workspaces},
+    tables::{attempts, jobs, workspaces},
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use sea_orm::{ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, QueryFilter as _};
@@ -260,12 +260,7 @@ impl Walk {
         let tx = self.db.begin().await.unwrap();
         let (name, done, to) = match (state, dice) {
             (JobState::Submitting, 0..5) | (JobState::Uncertain, 0..6) => {
-                let acceptance = Acceptance {
-                    attempt_id: attempt.id,
-                    request_id: attempt.id.to_string(),
-                    handle: json!(null),
-                    poll_after: SOON,
-                };
+                let acceptance = acceptance(attempt.id);
                 let done = job::accepted(&tx, &guard, &acceptance, now).await.unwrap().is_some();
                 ("accepted", done, Some(JobState::Running))
             }
@@ -310,12 +305,37 @@ impl Walk {
         };
         tx.commit().await.unwrap();
         assert_eq!(done, fresh, "{name} {job:?}");
+        if name == "accepted" && !fresh {
+            self.late_answer(holder).await;
+        }
         match to {
             Some(to) if fresh => self.model.moved(id, to),
             None if fresh => self.model.ended(id, JobState::Failed, 0),
             _ => {}
         }
         name
+    }
+
+    /// What the provider answered is true, although the lease was lost meanwhile.
+    async fn late_answer(&mut self, holder: &Claimed) {
+        let (id, attempt) = (holder.job.id, holder.attempt.as_ref().unwrap());
+        let row = self.row(id).await;
+        if row.attempts != attempt.number {
+            // It was handed back, so the provider cannot have accepted it.
+            return;
+        }
+        let tx = self.db.begin().await.unwrap();
+        let late = job::accepted_late(&tx, id, &acceptance(attempt.id), self.now).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(late.is_some(), row.state == JobState::Uncertain, "{row:?}");
+        let known = attempts::Entity::find_by_id(attempt.id).one(self.db.read()).await.unwrap();
+        let known = known.unwrap().accepted_at.is_some();
+        match row.state {
+            JobState::Uncertain => self.model.moved(id, JobState::Running),
+            JobState::Running | JobState::Storing | JobState::Succeeded => assert!(known),
+            JobState::Failed | JobState::Canceled => assert!(known, "what it cost is remembered"),
+            JobState::Queued | JobState::Submitting => assert!(!known),
+        }
     }
 
     async fn succeed(&mut self, holder: &Claimed, fresh: bool) -> &'static str {
@@ -387,6 +407,14 @@ impl Walk {
     async fn rescue(&mut self) -> &'static str {
         let text = "UPDATE jobs SET lease_until = 1 WHERE lease_until IS NOT NULL";
         self.db.write().execute_unprepared(text).await.unwrap();
+        // Only this counts how often it happens to a job; the poll loop must not be faster.
+        let expired = jobs::Entity::find().filter(jobs::Column::LeaseUntil.eq(1));
+        let expired = expired.all(self.db.read()).await.unwrap();
+        let before = self.holders.len();
+        self.lease(1_000).await;
+        for holder in &self.holders[before..] {
+            assert!(!expired.iter().any(|job| job.id == holder.job.id), "{holder:?}");
+        }
         let tx = self.db.begin().await.unwrap();
         job::rescue(&tx, 10_000, self.now).await.unwrap();
         tx.commit().await.unwrap();
@@ -480,6 +508,9 @@ impl Walk {
             let model = self.model.jobs.get(&row.id).expect("a job that was never accepted");
             assert_eq!(row.state, model.state, "{row:?}");
             assert_eq!(row.cancel_requested, model.cancel_requested, "{row:?}");
+            let keeps = job::view::keeps_files(self.db.read(), row.id).await.unwrap();
+            let ended = matches!(row.state, JobState::Failed | JobState::Canceled);
+            assert_eq!(keeps, !ended, "{row:?}");
         }
         // Gathered by the batcher; the walk dispatches on its own.
         *self.effects.lock().unwrap() = Effects::default();
@@ -489,6 +520,15 @@ impl Walk {
         let taken: Vec<String> =
             self.taken.iter().map(|(name, count)| format!("{count} {name}")).collect();
         format!("{} jobs; {}", self.model.jobs.len(), taken.join(", "))
+    }
+}
+
+fn acceptance(attempt_id: AttemptId) -> Acceptance {
+    Acceptance {
+        attempt_id,
+        request_id: attempt_id.to_string(),
+        handle: json!(null),
+        poll_after: SOON,
     }
 }
 

@@ -156,13 +156,20 @@ impl OwnPostgres {
 
     /// Sends a signal to all its processes, such as `STOP`; `KILL` waits until they are gone.
     pub(crate) fn signal(&self, signal: &str) {
+        // The first process must not start others between the look and the signal.
+        send_signal("STOP", &self.0.pids()[..1]);
         let pids = self.0.pids();
         send_signal(signal, &pids);
+        if signal != "KILL" {
+            return;
+        }
         let deadline = Instant::now() + Duration::from_secs(10);
-        while signal == "KILL" && pids.iter().any(|pid| lives(*pid)) {
+        while pids.iter().any(|pid| lives(*pid)) {
             assert!(Instant::now() < deadline, "PostgreSQL survives SIGKILL");
             std::thread::sleep(Duration::from_millis(5));
         }
+        // Until the system has buried the dead, the next start would take it for alive.
+        fs::remove_file(self.0.folder.join("data").join("postmaster.pid")).unwrap();
     }
 }
 
