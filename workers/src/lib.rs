@@ -17,6 +17,8 @@ mod look;
 mod poll;
 mod pool;
 pub mod providers;
+#[cfg(test)]
+mod stale;
 mod store;
 mod submit;
 

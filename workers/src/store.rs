@@ -45,7 +45,7 @@ impl Engine {
         }
     }
 
-    async fn succeed(
+    pub(crate) async fn succeed(
         &self,
         job: &jobs::Model,
         attempt: &attempts::Model,

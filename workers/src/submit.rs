@@ -108,7 +108,7 @@ impl Engine {
         }
     }
 
-    async fn accepted(
+    pub(crate) async fn accepted(
         &self,
         job: &jobs::Model,
         attempt: &attempts::Model,

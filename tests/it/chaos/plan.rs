@@ -155,7 +155,14 @@ pub(super) fn orders(seed: u64, form: &Form, faults: &[Fault]) -> Vec<Order> {
     let span = faults.last().map_or(Duration::from_secs(5), |last| last.at);
     (0..form.jobs)
         .map(|n| {
-            let at = span.mul_f64(dice.random_range(0.0..1.0));
+            // Half of them just before a fault, so that it finds many calls under way.
+            let at = match faults.get(dice.random_range(0..2 * faults.len())) {
+                Some(fault) => {
+                    let before = Duration::from_secs_f64(dice.random_range(0.0..0.3));
+                    fault.at.saturating_sub(before)
+                }
+                None => span.mul_f64(dice.random_range(0.0..1.0)),
+            };
             let cancel = dice.random_ratio(1, 12);
             Order {
                 n,
@@ -185,7 +192,8 @@ fn body(n: usize, dice: &mut StdRng) -> Value {
     };
     match dice.random_range(0..20) {
         0 => input["fail"] = json!("throttled"),
-        1..=9 => input["delay_seconds"] = json!(dice.random_range(1.0..5.0)),
+        1 => input["fail"] = json!("unknown"),
+        2..=9 => input["delay_seconds"] = json!(dice.random_range(1.0..5.0)),
         _ => {}
     }
     json!({"model": model, "input": input})

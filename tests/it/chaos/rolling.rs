@@ -133,7 +133,7 @@ impl Balancer {
 }
 
 async fn is_ready(http: &Client, ops: &str) -> bool {
-    let answer = http.get(format!("{ops}/readyz")).timeout(LOOK).send().await;
+    let answer = http.get(format!("{ops}/readyz")).timeout(5 * LOOK).send().await;
     answer.is_ok_and(|answer| answer.status() == 200)
 }
 
