@@ -1,11 +1,12 @@
 //! The long-running commands: which parts run in this process, and how they start and stop.
 
-use std::{collections::BTreeMap, process::ExitCode, sync::Arc};
+use std::{collections::BTreeMap, pin::pin, process::ExitCode, sync::Arc};
 
 use anyhow::{Context as _, Result, bail};
 use config::{
     context::Context,
-    settings::{Mode, Offer},
+    settings::{Mode, Offer, Settings},
+    shutdown::Ended,
     telemetry::ops::{self, Readiness},
 };
 use futures::future::BoxFuture;
@@ -24,7 +25,7 @@ pub(crate) async fn everything(files: &Files, once: bool) -> Result<ExitCode> {
     let settings = start::settings(files, Mode::Embedded)?;
     start::logs(&settings)?;
     start::data_folder(&settings)?;
-    let listener = ops::listen(settings.gateway.listen, "gateway.listen").await?;
+    let (settings, listener) = gateway_listener(settings).await?;
     let ops_listener = ops::listen(settings.ops.listen, "ops.listen").await?;
     let context = start::context(files, settings, Mode::Embedded).await?;
     let account = welcome::account(&context).await?;
@@ -42,7 +43,7 @@ pub(crate) async fn everything(files: &Files, once: bool) -> Result<ExitCode> {
 pub(crate) async fn gateway(files: &Files) -> Result<ExitCode> {
     let settings = start::settings(files, Mode::Distributed)?;
     start::logs(&settings)?;
-    let listener = ops::listen(settings.gateway.listen, "gateway.listen").await?;
+    let (settings, listener) = gateway_listener(settings).await?;
     let ops_listener = ops::listen(settings.ops.listen, "ops.listen").await?;
     let context = start::context(files, settings, Mode::Distributed).await?;
     let parts = vec![gateway_part(&context, listener)];
@@ -74,12 +75,24 @@ pub(crate) async fn scheduler(files: &Files) -> Result<ExitCode> {
     run(context, parts, ops_listener).await
 }
 
-/// Runs the parts until all have ended; the first that fails stops the others.
+/// Opens the gateway's port; links begin with the address that it got.
+async fn gateway_listener(settings: Settings) -> Result<(Settings, TcpListener)> {
+    let listener = ops::listen(settings.gateway.listen, "gateway.listen").await?;
+    let address = listener.local_addr().context("the gateway's port has no address")?;
+    Ok((settings.listening_on(address), listener))
+}
+
+/// Runs the parts until all have ended; the first that fails stops the others. What is still
+/// running when the grace has passed is cut off: its jobs come back by their leases.
 async fn run(context: Context, parts: Vec<Part>, ops: TcpListener) -> Result<ExitCode> {
     context.shutdown.on_signals().context("signals cannot be listened for")?;
     let phases = context.shutdown.clone();
     let (drain, grace) = (context.settings.gateway.drain, context.settings.workers.grace);
-    tokio::spawn(async move { phases.run(drain, grace).await });
+    tokio::spawn(async move {
+        if let Ended::CutOff(parts) = phases.run(drain, grace).await {
+            tracing::warn!(parts, "the grace has passed; what is still running is cut off");
+        }
+    });
     let mut running = JoinSet::new();
     // Not tracked: it answers until everything else has ended.
     running.spawn(ops_part(&context, ops));
@@ -87,8 +100,24 @@ async fn run(context: Context, parts: Vec<Part>, ops: TcpListener) -> Result<Exi
         running.spawn(context.shutdown.track(part));
     }
     let mut first = Ok(());
-    while let Some(ended) = running.join_next().await {
-        let ended = ended.context("a part of the program ended badly").and_then(|result| result);
+    let mut over = pin!(context.shutdown.over());
+    let mut cut_off = false;
+    loop {
+        let ended = tokio::select! {
+            ended = running.join_next() => ended,
+            () = &mut over, if !cut_off => {
+                running.abort_all();
+                cut_off = true;
+                continue;
+            }
+        };
+        let ended = match ended {
+            None => break,
+            Some(Err(error)) if error.is_cancelled() => continue,
+            Some(ended) => {
+                ended.context("a part of the program ended badly").and_then(|result| result)
+            }
+        };
         if ended.is_err() && first.is_ok() {
             context.shutdown.begin();
             first = ended;

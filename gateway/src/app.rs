@@ -1,6 +1,6 @@
 //! The router, its layers, and serving it until the process drains.
 
-use std::{any::Any, io, time::Duration};
+use std::{any::Any, io};
 
 use axum::{
     Router,
@@ -9,41 +9,43 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use config::context::Context;
-use http::StatusCode;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
+use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
     finish::finish,
+    last_use::LastUse,
+    limits::{Limits, limit},
     openapi, platform,
     problem::{Code, Problem},
     waiters::Waiters,
 };
-
-/// The longest that a handler may take: the longest wait, and time to read the database.
-const HANDLER_LIMIT: Duration = Duration::from_secs(100);
 
 /// What handlers share. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct App {
     pub(crate) context: Context,
     pub(crate) waiters: Waiters,
+    pub(crate) last_use: LastUse,
     /// Cancelled when the process begins to drain: waits and streams end.
     pub(crate) draining: CancellationToken,
 }
 
 /// The API as a service. Must be called within a Tokio runtime: it starts the task that wakes
-/// waiting requests, which ends with the router or when the process drains.
+/// waiting requests and the one that notes when keys were used, which end with the router or when
+/// the process drains.
 pub fn router(context: Context) -> Router {
     let draining = platform::draining(&context);
     let waiters = Waiters::start(&context, draining.clone());
     let body_limit = platform::body_limit(&context);
-    let app = App { context, waiters, draining };
+    let last_use = LastUse::start(&context);
+    let limits = Limits::new(&context.settings);
+    let app = App { context, waiters, last_use, draining };
     openapi::routes()
         .fallback(|| async { Problem::new(Code::NotFound, "There is nothing at this address.") })
         .layer(DefaultBodyLimit::max(body_limit))
-        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, HANDLER_LIMIT))
+        .layer(middleware::from_fn_with_state(limits, limit))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(app.clone(), finish))
         .with_state(app)

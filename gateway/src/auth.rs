@@ -14,11 +14,12 @@ impl FromRequestParts<App> for Authenticated {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let secret = bearer(&parts.headers).ok_or_else(Problem::unauthorized)?;
-        accounts::authenticate(&app.context.db, secret)
+        let caller = accounts::authenticate(&app.context.db, secret)
             .await
             .map_err(Problem::database)?
-            .map(Self)
-            .ok_or_else(Problem::unauthorized)
+            .ok_or_else(Problem::unauthorized)?;
+        app.last_use.note(caller.key_id);
+        Ok(Self(caller))
     }
 }
 

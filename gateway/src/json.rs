@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 use crate::problem::{Code, FieldError, Problem};
 
 /// How long a body may take to arrive.
-const ARRIVAL_LIMIT: Duration = Duration::from_secs(30);
+const ARRIVAL_LIMIT: Duration = Duration::from_secs(20);
 
 /// The most faults that are listed.
 const MOST_FAULTS: usize = 20;

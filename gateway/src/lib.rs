@@ -1,8 +1,8 @@
 //! The HTTP API.
 //!
 //! Thin: a handler parses, authenticates, calls one use case and responds. What is asked of the
-//! platform (catalogue, media, settings, metrics) is asked in [`platform`]; everything that a
-//! client can do wrong ends as one [`problem::Problem`].
+//! platform (catalogue, media, settings, metrics) is asked in `platform`; everything that a
+//! client can do wrong ends as one `problem::Problem`.
 //!
 //! | file | what |
 //! |---|---|
@@ -11,6 +11,8 @@
 //! | `auth`, `extract`, `json` | what comes in |
 //! | `jobs/`, `models`, `credits`, `media` | a file for each resource |
 //! | `waiters` | waking whoever waits for a job |
+//! | `limits` | how many requests at the same time, and for how long |
+//! | `last_use` | when each key was last used |
 //! | `openapi` | the description of all this, for programs |
 
 mod app;
@@ -20,6 +22,8 @@ mod extract;
 mod finish;
 mod jobs;
 mod json;
+mod last_use;
+mod limits;
 mod media;
 mod models;
 mod openapi;

@@ -45,7 +45,12 @@ pub(crate) fn model<'c>(catalogue: &'c Catalogue, id: &str) -> Option<&'c Model>
 
 /// Checks an input against its model, fills in defaults and prices it. Pointers in the errors
 /// begin with `/input`.
-pub(crate) fn price(model: &Model, input: &Value) -> Result<Priced, Vec<FieldError>> {
+/// `prompt_chars` is the operator's own limit, whatever the model takes.
+pub(crate) fn price(
+    model: &Model,
+    input: &Value,
+    prompt_chars: usize,
+) -> Result<Priced, Vec<FieldError>> {
     let under_input = |errors: Vec<config::catalogue::InputError>| {
         errors
             .into_iter()
@@ -53,6 +58,10 @@ pub(crate) fn price(model: &Model, input: &Value) -> Result<Priced, Vec<FieldErr
             .collect::<Vec<_>>()
     };
     let input = model.validate(input).map_err(under_input)?;
+    if input["prompt"].as_str().is_some_and(|prompt| prompt.chars().count() > prompt_chars) {
+        let detail = format!("must have at most {prompt_chars} characters");
+        return Err(vec![FieldError::new("/input/prompt", detail)]);
+    }
     let resolved = model.resolve(&input).map_err(under_input)?;
     let no_route = || vec![FieldError::new("/model", "has no provider at the moment")];
     Ok(Priced {

@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `pool` | a pool: its apalis workers, its poll loop, its word to the dispatcher |
+//! | `poll` | the poll loop: leases what is due, as far as hands are free |
 //! | `submit` | a hint becomes a claim, an attempt, and one call to the provider |
 //! | `look` | what the poll loop does with a job: poll, cancel, look a lost answer up |
 //! | `store` | copying the media and settling |
@@ -13,6 +14,7 @@
 
 mod engine;
 mod look;
+mod poll;
 mod pool;
 pub mod providers;
 mod store;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use config::telemetry::logs::job_span;
 use entities::{
     job::{self, AttemptOutcome, Claimed, Ending, Failure, JobRef, JobState, policy},
     tables::{attempts, jobs},
@@ -20,7 +21,7 @@ const LOOKUP_EVERY: Duration = Duration::from_secs(5);
 impl Engine {
     /// Looks at one job. Never fails: an expired lease brings back what was left.
     pub(crate) async fn look(&self, claimed: Claimed) {
-        let span = tracing::info_span!("poll", job_id = %claimed.id(), pool = %self.pool);
+        let span = job_span(claimed.id(), &self.pool);
         let work = async {
             let Claimed { job, attempt: Some(attempt) } = claimed else {
                 tracing::error!("a job is at a provider without an attempt");

@@ -9,10 +9,9 @@ use config::{
     net::{ClientError, Fetcher},
 };
 use entities::{job, pools};
-use futures::{StreamExt as _, stream};
 use tokio::sync::Notify;
 
-use crate::{engine::Engine, providers::Provider};
+use crate::{engine::Engine, poll::poll_loop, providers::Provider};
 
 /// A pool and how many calls it makes at the same time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,13 +24,6 @@ pub struct PoolSize {
 
 /// How often a pool says that it is there.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-
-/// The longest that the poll loop sleeps, so that a cancel or another process's job is not
-/// overlooked for longer.
-const LONGEST_SLEEP: Duration = Duration::from_secs(1);
-
-/// The shortest, so that a job that is due all the time does not spin.
-const SHORTEST_SLEEP: Duration = Duration::from_millis(5);
 
 /// Runs the pools until shutdown: then takes nothing new, finishes what is in hand within the
 /// grace time, and returns.
@@ -133,49 +125,4 @@ async fn heartbeat(engine: Engine, concurrency: usize) {
             () = tokio::time::sleep(HEARTBEAT) => {}
         }
     }
-}
-
-async fn poll_loop(engine: Engine, concurrency: usize) {
-    let stopping = engine.context.shutdown.clone();
-    while !stopping.is_closing() {
-        let sleep = match round(&engine, concurrency).await {
-            Ok(sleep) => sleep,
-            Err(error) => {
-                tracing::warn!(%error, "the poll loop could not reach the database");
-                LONGEST_SLEEP
-            }
-        };
-        tokio::select! {
-            () = stopping.wait() => return,
-            () = engine.due.notified() => {}
-            () = tokio::time::sleep(sleep) => {}
-        }
-    }
-}
-
-/// Looks at everything that is due; answers with how long to sleep.
-async fn round(engine: &Engine, concurrency: usize) -> Result<Duration, entities::WriteError> {
-    let (pool, lease, now) = (Arc::clone(&engine.pool), engine.lease, engine.now());
-    let batch = engine.context.settings.workers.poll_batch.get();
-    if job::next_due(&engine.context.db, &pool).await?.is_none_or(|due| due > now) {
-        return until_due(engine).await;
-    }
-    let claimed = engine
-        .context
-        .writer
-        .run(uuid::Uuid::nil(), move |tx| {
-            let pool = Arc::clone(&pool);
-            Box::pin(async move { job::lease_due(tx, &pool, batch, lease, now).await })
-        })
-        .await?;
-    stream::iter(claimed)
-        .for_each_concurrent(concurrency.max(1), |claimed| engine.look(claimed))
-        .await;
-    until_due(engine).await
-}
-
-async fn until_due(engine: &Engine) -> Result<Duration, entities::WriteError> {
-    let due = job::next_due(&engine.context.db, &engine.pool).await?;
-    let sleep = due.map_or(LONGEST_SLEEP, |due| due.since(engine.now()));
-    Ok(sleep.clamp(SHORTEST_SLEEP, LONGEST_SLEEP))
 }

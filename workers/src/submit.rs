@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use config::telemetry::logs::job_span;
 use entities::{
     JobHint,
     job::{
@@ -20,7 +21,7 @@ use crate::{
 impl Engine {
     /// Handles one hint. Never fails: what goes wrong is in the job's row, or comes back.
     pub(crate) async fn handle(&self, hint: JobHint) {
-        let span = tracing::info_span!("submit", job_id = %hint.job_id, pool = %self.pool);
+        let span = job_span(hint.job_id, &self.pool);
         let work = async {
             if let Err(error) = self.claim_and_submit(hint).await {
                 tracing::error!(%error, "a job was left for its lease or the sweep to bring back");

@@ -163,17 +163,13 @@ pub struct Retention {
     /// The log of who used what.
     #[serde(rename = "usage_log_days", serialize_with = "shown::days")]
     pub usage_log: Duration,
-    /// An idempotency key.
-    #[serde(rename = "idempotency_days", serialize_with = "shown::days")]
-    pub idempotency: Duration,
 }
 
 impl Retention {
     pub(super) fn read(reader: &mut Reader) -> Option<Self> {
         let content = reader.days("retention.content_days");
         let usage_log = reader.days("retention.usage_log_days");
-        let idempotency = reader.days("retention.idempotency_days");
-        Some(Self { content: content?, usage_log: usage_log?, idempotency: idempotency? })
+        Some(Self { content: content?, usage_log: usage_log? })
     }
 }
 

@@ -1,7 +1,5 @@
 //! A job as its owner sees it.
 
-use std::time::Duration;
-
 use config::context::Context;
 use entities::{
     Timestamp,
@@ -17,9 +15,6 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::platform;
-
-/// How long a media link works.
-const LINK_LIFE: Duration = Duration::from_secs(60 * 60);
 
 /// A job.
 #[derive(Debug, Serialize, ToSchema)]
@@ -121,7 +116,7 @@ impl JobBody {
     /// A job as it was read; its media links begin to live now.
     pub(crate) fn new(context: &Context, view: JobView) -> Self {
         let JobView { job, hold, attempts, outputs, queue } = view;
-        let links_until = context.clock.now().after(LINK_LIFE).min(job.expires_at);
+        let links_until = context.links.expiry(context.clock.now()).min(job.expires_at);
         Self {
             status: job.state.public(),
             progress: progress(&job),

@@ -26,16 +26,25 @@ pub(crate) async fn cancel(
 ) -> Result<Json<JobBody>, Problem> {
     parameters.end()?;
     let (workspace, now) = (caller.workspace_id, app.context.clock.now());
-    let effects = app
-        .context
-        .writer
-        .run(id.0, move |tx| Box::pin(job::cancel(tx, workspace, id, now)))
-        .await
-        .map_err(not_written)?
-        .ok_or_else(Problem::no_such_job)?;
-    app.context.perform(effects);
+    let context = app.context.clone();
+    let cancel = async move {
+        let change =
+            context.writer.run(id.0, move |tx| Box::pin(job::cancel(tx, workspace, id, now)));
+        let effects = change.await.map_err(not_written)?.ok_or_else(Problem::no_such_job)?;
+        context.perform(effects);
+        Ok(())
+    };
+    whole(cancel).await?;
     let view = look(&app, workspace, id).await?;
     Ok(Json(JobBody::new(&app.context, view)))
+}
+
+/// Runs a change and what follows it to the end, even if the client goes away in between.
+pub(crate) async fn whole<T: Send + 'static>(
+    change: impl Future<Output = Result<T, Problem>> + Send + 'static,
+) -> Result<T, Problem> {
+    // Only a panic or the runtime's end can keep a task from its result.
+    tokio::spawn(change).await.unwrap_or_else(|_| Err(not_written(WriteError::Stopped)))
 }
 
 /// A change that is not known to be written.

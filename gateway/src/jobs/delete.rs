@@ -4,7 +4,7 @@ use axum::extract::State;
 use entities::job::{self, Deleted};
 use http::StatusCode;
 
-use super::cancel::not_written;
+use super::cancel::{not_written, whole};
 use crate::{
     app::App,
     auth::Authenticated,
@@ -30,20 +30,20 @@ pub(crate) async fn delete(
 ) -> Result<StatusCode, Problem> {
     parameters.end()?;
     let (workspace, now) = (caller.workspace_id, app.context.clock.now());
-    let deleted = app
-        .context
-        .writer
-        .run(id.0, move |tx| Box::pin(job::delete(tx, workspace, id, now)))
-        .await
-        .map_err(not_written)?;
-    match deleted {
-        Deleted::NotFound => Err(Problem::no_such_job()),
-        Deleted::Live => {
-            Err(Problem::new(Code::JobLive, "The job has not ended. Cancel it first."))
+    let context = app.context.clone();
+    whole(async move {
+        let change =
+            context.writer.run(id.0, move |tx| Box::pin(job::delete(tx, workspace, id, now)));
+        match change.await.map_err(not_written)? {
+            Deleted::NotFound => Err(Problem::no_such_job()),
+            Deleted::Live => {
+                Err(Problem::new(Code::JobLive, "The job has not ended. Cancel it first."))
+            }
+            Deleted::Done { keys } => {
+                platform::remove(&context, &keys).await;
+                Ok(StatusCode::NO_CONTENT)
+            }
         }
-        Deleted::Done { keys } => {
-            platform::remove(&app.context, &keys).await;
-            Ok(StatusCode::NO_CONTENT)
-        }
-    }
+    })
+    .await
 }

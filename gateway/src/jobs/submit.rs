@@ -103,7 +103,8 @@ pub(crate) async fn quote(
 fn price(app: &App, request: &JobRequest) -> Result<Priced, Problem> {
     let model =
         platform::model(&app.context.catalogue, &request.model).ok_or_else(models::unknown)?;
-    let priced = platform::price(model, &request.input).map_err(Problem::invalid)?;
+    let prompt_chars = app.context.settings.limits.prompt_chars;
+    let priced = platform::price(model, &request.input, prompt_chars).map_err(Problem::invalid)?;
     match request.max_credits {
         Some(most) if priced.credits > Credits(most) => Err(Problem::new(
             Code::MaxCreditsExceeded,

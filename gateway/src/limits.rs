@@ -1,0 +1,58 @@
+//! How many requests are handled at the same time, and for how long one may take.
+//!
+//! Both end in 503 with `Retry-After`: the client did nothing wrong and may come back. A submit
+//! that is cut off here may be committed; its `Idempotency-Key` finds it.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use config::settings::Settings;
+use tokio::sync::Semaphore;
+
+use crate::problem::{Code, Problem};
+
+/// The longest `?wait=`, and time to read the database after it.
+const WAIT: Duration = Duration::from_secs(65);
+
+/// What the layer needs. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Limits {
+    places: Arc<Semaphore>,
+    patience: Duration,
+}
+
+impl Limits {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let places = settings.gateway.concurrency.get().min(Semaphore::MAX_PERMITS);
+        Self {
+            places: Arc::new(Semaphore::new(places)),
+            patience: settings.gateway.request_timeout,
+        }
+    }
+
+    /// A request that asks to wait gets its wait on top.
+    fn patience(&self, request: &Request) -> Duration {
+        let waits = request
+            .uri()
+            .query()
+            .is_some_and(|query| query.split('&').any(|pair| pair.starts_with("wait=")));
+        if waits { self.patience + WAIT } else { self.patience }
+    }
+}
+
+/// The layer.
+pub(crate) async fn limit(State(limits): State<Limits>, request: Request, next: Next) -> Response {
+    let Ok(_place) = limits.places.try_acquire() else {
+        return Problem::new(Code::Unavailable, "Too many requests are being handled. Try again.")
+            .into_response();
+    };
+    let patience = limits.patience(&request);
+    match tokio::time::timeout(patience, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::new(Code::Unavailable, "This took too long. Try again.").into_response(),
+    }
+}
