@@ -13,7 +13,12 @@ use futures::future::BoxFuture;
 use tokio::{net::TcpListener, task::JoinSet};
 use workers::{
     PoolSize,
-    providers::{Provider, demo::DemoProvider},
+    providers::{
+        Provider,
+        demo::DemoProvider,
+        huggingface::{self, HuggingFaceProvider},
+        kie::{self, KieProvider},
+    },
 };
 
 use crate::{cli::Files, start, welcome};
@@ -177,9 +182,23 @@ fn embedded_pools(context: &Context) -> Vec<PoolSize> {
     pools.map(|(name, concurrency)| PoolSize { name: name.to_owned(), concurrency }).collect()
 }
 
+/// The providers that there is a key for.
 fn providers(context: &Context) -> Result<BTreeMap<String, Arc<dyn Provider>>> {
-    let clock = context.clock.clone();
+    let (clock, settings) = (context.clock.clone(), &context.settings.providers);
     let demo = DemoProvider::new(&context.settings.data.dir, Arc::new(move || clock.now()))
         .context("the demo provider cannot use the data folder")?;
-    Ok(BTreeMap::from([("demo".to_owned(), Arc::new(demo) as Arc<dyn Provider>)]))
+    let mut all: Vec<Arc<dyn Provider>> = vec![Arc::new(demo)];
+    if settings.offer(huggingface::NAME) == Offer::Yes {
+        let provider = HuggingFaceProvider::new(settings, context.clock.clone())
+            .context("Hugging Face cannot be used")?;
+        all.push(Arc::new(provider));
+    }
+    if settings.offer(kie::NAME) == Offer::Yes {
+        let callbacks = context.callbacks.reachable_from(settings.kie_url.as_url());
+        let (limiter, clock) = (context.limiter.clone(), context.clock.clone());
+        let provider = KieProvider::new(settings, callbacks, limiter, clock)
+            .context("kie.ai cannot be used")?;
+        all.push(Arc::new(provider));
+    }
+    Ok(all.into_iter().map(|provider| (provider.name().to_owned(), provider)).collect())
 }

@@ -7,6 +7,7 @@ use config::{
     catalogue::Catalogue,
     clock::Clock,
     context::{Context, Parts},
+    limiter::Limiter,
     media::{MediaLinks, MediaStore},
     queue::{Queue, RedisQueueSettings},
     secrets::MasterSecrets,
@@ -119,13 +120,14 @@ pub(crate) async fn check_schema(db: &Db) -> Result<()> {
     Ok(migration::check(db.write()).await?)
 }
 
-/// The queue and the announcements of separate processes: both on Redis.
-async fn shared(settings: &Settings) -> Result<(Queue, Announcer)> {
+/// The queue, the announcements and the limits of separate processes: all on Redis.
+async fn shared(settings: &Settings) -> Result<(Queue, Announcer, Limiter)> {
     let url = settings.redis.url.as_ref().context("separate processes need redis.url")?;
     let mut queue = RedisQueueSettings::new(url.expose());
     queue.prefix.clone_from(&settings.redis.prefix);
     let announcer = Announcer::redis(queue.server.clone(), &settings.redis.prefix)?;
-    Ok((Queue::redis(queue).await?, announcer))
+    let limiter = Limiter::redis(queue.server.clone(), &settings.redis.prefix)?;
+    Ok((Queue::redis(queue).await?, announcer, limiter))
 }
 
 /// Builds and starts everything that the parts share.
@@ -152,8 +154,8 @@ pub(crate) async fn context(files: &Files, settings: Settings, mode: Mode) -> Re
     let callbacks = CallbackLinks::new(secrets.clone(), settings.gateway.public_url.clone());
     let links =
         MediaLinks::new(secrets, settings.media.public_url.as_url().clone(), settings.media.link);
-    let (queue, announcer) = match mode {
-        Mode::Embedded => (Queue::memory(), Announcer::local()),
+    let (queue, announcer, limiter) = match mode {
+        Mode::Embedded => (Queue::memory(), Announcer::local(), Limiter::local()),
         Mode::Distributed => shared(&settings).await?,
     };
     let clock = clock(&settings);
@@ -164,6 +166,7 @@ pub(crate) async fn context(files: &Files, settings: Settings, mode: Mode) -> Re
         media,
         links,
         callbacks,
+        limiter,
         clock,
         catalogue,
         metrics: Metrics::new().context("the metrics cannot be set up")?,

@@ -19,6 +19,7 @@ use crate::{
     callbacks::CallbackLinks,
     catalogue::Catalogue,
     clock::Clock,
+    limiter::Limiter,
     media::{MediaLinks, MediaStore},
     queue::Queue,
     settings::Settings,
@@ -48,6 +49,8 @@ pub struct Context {
     pub links: MediaLinks,
     /// Makes and checks the addresses that providers report to.
     pub callbacks: CallbackLinks,
+    /// Limits on calls that all processes keep together.
+    pub limiter: Limiter,
     /// The time.
     pub clock: Clock,
     /// The models.
@@ -75,6 +78,8 @@ pub struct Parts {
     pub links: MediaLinks,
     /// The addresses that providers report to.
     pub callbacks: CallbackLinks,
+    /// Limits on calls that all processes keep together.
+    pub limiter: Limiter,
     /// The time.
     pub clock: Clock,
     /// The models.
@@ -120,6 +125,7 @@ impl Context {
             media: parts.media,
             links: parts.links,
             callbacks: parts.callbacks,
+            limiter: parts.limiter,
             clock: parts.clock,
             catalogue: Arc::new(parts.catalogue),
             metrics: parts.metrics,

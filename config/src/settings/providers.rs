@@ -26,11 +26,16 @@ pub struct Providers {
     pub hf_token: Option<SecretString>,
     /// Hugging Face's router.
     pub hf_url: BaseUrl,
+    /// Hugging Face's hub, which knows who serves a model.
+    pub hf_hub_url: BaseUrl,
     /// Where media of the providers behind Hugging Face is.
     pub hf_media_hosts: Origins,
     /// The key for kie.ai.
     #[serde(serialize_with = "shown::secret")]
     pub kie_api_key: Option<SecretString>,
+    /// The key that callbacks of kie.ai are signed with.
+    #[serde(serialize_with = "shown::secret")]
+    pub kie_webhook_key: Option<SecretString>,
     /// kie.ai's API.
     pub kie_url: BaseUrl,
     /// Where media of kie.ai is.
@@ -73,8 +78,10 @@ impl Providers {
         let fal_jwks_url = reader.required("providers.fal_jwks_url", str::parse);
         let hf_token = reader.secret("providers.hf_token");
         let hf_url = reader.required("providers.hf_url", str::parse);
+        let hf_hub_url = reader.required("providers.hf_hub_url", str::parse);
         let hf_media_hosts = origins(reader, "providers.hf_media_hosts");
         let kie_api_key = reader.secret("providers.kie_api_key");
+        let kie_webhook_key = reader.secret("providers.kie_webhook_key");
         let kie_url = reader.required("providers.kie_url", str::parse);
         let kie_media_hosts = origins(reader, "providers.kie_media_hosts");
         Some(Self {
@@ -85,8 +92,10 @@ impl Providers {
             fal_jwks_url: fal_jwks_url?,
             hf_token: hf_token?,
             hf_url: hf_url?,
+            hf_hub_url: hf_hub_url?,
             hf_media_hosts: hf_media_hosts?,
             kie_api_key: kie_api_key?,
+            kie_webhook_key: kie_webhook_key?,
             kie_url: kie_url?,
             kie_media_hosts: kie_media_hosts?,
         })

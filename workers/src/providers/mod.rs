@@ -3,9 +3,12 @@
 //! An adapter decides an error where it arises and says one of [`Refusal`]; everything after that
 //! (retry, another route, uncertain, release) is decided by the worker from that word alone.
 
+mod answer;
 #[cfg(test)]
 mod conformance;
 pub mod demo;
+pub mod huggingface;
+pub mod kie;
 
 use std::time::Duration;
 
