@@ -17,6 +17,8 @@ mod errors;
 mod mapping;
 mod read;
 mod route;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 

@@ -15,6 +15,8 @@
 
 mod errors;
 mod signature;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::{num::NonZeroU32, time::Duration};
