@@ -13,7 +13,11 @@ use futures::future::BoxFuture;
 use tokio::{net::TcpListener, task::JoinSet};
 use workers::{
     PoolSize,
-    providers::{Provider, demo::DemoProvider},
+    providers::{
+        Provider,
+        demo::{self, DemoProvider},
+        fal::{self, FalProvider},
+    },
 };
 
 use crate::{cli::Files, start, welcome};
@@ -181,5 +185,14 @@ fn providers(context: &Context) -> Result<BTreeMap<String, Arc<dyn Provider>>> {
     let clock = context.clock.clone();
     let demo = DemoProvider::new(&context.settings.data.dir, Arc::new(move || clock.now()))
         .context("the demo provider cannot use the data folder")?;
-    Ok(BTreeMap::from([("demo".to_owned(), Arc::new(demo) as Arc<dyn Provider>)]))
+    let mut providers: BTreeMap<String, Arc<dyn Provider>> =
+        BTreeMap::from([(demo::NAME.to_owned(), Arc::new(demo) as Arc<dyn Provider>)]);
+    let settings = &context.settings.providers;
+    if settings.offer(fal::NAME) == Offer::Yes {
+        let clock = context.clock.clone();
+        let callbacks = context.callbacks.reachable_from(settings.fal_url.as_url());
+        let fal = FalProvider::new(settings, callbacks, Arc::new(move || clock.now()))?;
+        providers.insert(fal::NAME.to_owned(), Arc::new(fal));
+    }
+    Ok(providers)
 }

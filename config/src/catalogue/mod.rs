@@ -50,6 +50,9 @@ struct Route {
     /// Our fields that the provider does not get.
     #[serde(default)]
     drop: Vec<String>,
+    /// Our fields whose numbers the provider wants as texts.
+    #[serde(default)]
+    texts: Vec<String>,
     /// Fields that the provider always gets.
     #[serde(default)]
     constants: Map<String, Value>,
@@ -186,8 +189,12 @@ impl Route {
         let mut mapped = self.constants.clone();
         for (name, value) in input.as_object().into_iter().flatten() {
             if !self.drop.contains(name) {
+                let value = match value {
+                    Value::Number(number) if self.texts.contains(name) => number.to_string().into(),
+                    value => value.clone(),
+                };
                 let name = self.rename.get(name).unwrap_or(name);
-                mapped.insert(name.clone(), value.clone());
+                mapped.insert(name.clone(), value);
             }
         }
         ResolvedRoute {

@@ -24,11 +24,14 @@ pub(crate) struct Options {
     pub(crate) own_redis: bool,
     /// How many schedulers run.
     pub(crate) schedulers: usize,
+    /// How the workers are started where they are a process of their own.
+    pub(crate) workers: &'static [&'static str],
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { env: Vec::new(), own_redis: false, schedulers: 1 }
+        let workers = &["workers", "--pool", "demo=16"];
+        Self { env: Vec::new(), own_redis: false, schedulers: 1, workers }
     }
 }
 
@@ -84,7 +87,7 @@ impl Cluster {
             env.push(("TIKTOMATO__SECRETS__MASTER".into(), prefix.repeat(2)));
         }
         env.extend(options.env.into_iter().map(|(name, value)| (name.to_owned(), value)));
-        let roles = roles(backend, options.schedulers);
+        let roles = roles(backend, options.workers, options.schedulers);
         let mut cluster = Self { backend, base, http: http(), redis, env, roles, kills: 0, folder };
         if backend == Backend::Distributed {
             let migrated = run(&["migrate", "up"], &cluster.env);
@@ -240,14 +243,13 @@ pub(crate) fn admin(args: &[&str], env: &Env) -> (bool, Value) {
     (output.status.success(), answer)
 }
 
-fn roles(backend: Backend, schedulers: usize) -> Vec<Role> {
+fn roles(backend: Backend, workers: &'static [&'static str], schedulers: usize) -> Vec<Role> {
     let role =
         |name: &str, args| Role { name: name.to_owned(), args, ops: free_port(), process: None };
     if backend == Backend::Embedded {
         return vec![role("tiktomato", &[])];
     }
-    let mut roles =
-        vec![role("gateway", &["gateway"]), role("workers", &["workers", "--pool", "demo=16"])];
+    let mut roles = vec![role("gateway", &["gateway"]), role("workers", workers)];
     roles.extend((0..schedulers).map(|n| role(&format!("scheduler-{n}"), &["scheduler"])));
     roles
 }
