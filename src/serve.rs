@@ -16,6 +16,7 @@ use workers::{
     providers::{
         Provider,
         demo::DemoProvider,
+        fal::{self, FalProvider},
         huggingface::{self, HuggingFaceProvider},
         kie::{self, KieProvider},
     },
@@ -188,6 +189,13 @@ fn providers(context: &Context) -> Result<BTreeMap<String, Arc<dyn Provider>>> {
     let demo = DemoProvider::new(&context.settings.data.dir, Arc::new(move || clock.now()))
         .context("the demo provider cannot use the data folder")?;
     let mut all: Vec<Arc<dyn Provider>> = vec![Arc::new(demo)];
+    if settings.offer(fal::NAME) == Offer::Yes {
+        let callbacks = context.callbacks.reachable_from(settings.fal_url.as_url());
+        let clock = context.clock.clone();
+        let provider = FalProvider::new(settings, callbacks, Arc::new(move || clock.now()))
+            .context("fal.ai cannot be used")?;
+        all.push(Arc::new(provider));
+    }
     if settings.offer(huggingface::NAME) == Offer::Yes {
         let provider = HuggingFaceProvider::new(settings, context.clock.clone())
             .context("Hugging Face cannot be used")?;

@@ -40,6 +40,8 @@ mod bad_requests;
 mod distributed;
 mod events;
 mod failures;
+mod fal;
+mod fal_faults;
 mod harness;
 mod huggingface;
 mod idempotency;

@@ -23,6 +23,18 @@ enum Service {
         #[arg(long)]
         port: u16,
     },
+    /// fal.ai's queue.
+    Fal {
+        /// On loopback.
+        #[arg(long)]
+        port: u16,
+        /// The key that it lets in.
+        #[arg(long, default_value = sim::fal::KEY)]
+        key: String,
+        /// The account that its callbacks are signed for.
+        #[arg(long, default_value = sim::fal::USER)]
+        user_id: String,
+    },
 }
 
 #[tokio::main]
@@ -50,6 +62,19 @@ async fn main() -> Result<()> {
                  What it accepted: {base}/admin/requests",
                 base = sim.base(),
                 key = sim::kie::KEY,
+            ));
+            server.forever().await?;
+        }
+        Service::Fal { port, key, user_id } => {
+            let (sim, server) = sim::fal::start_as(port, &key, &user_id).await?;
+            say(&format!(
+                "fal.ai is simulated at {base}\n\n\
+                 FAL_KEY={key} TIKTOMATO__PROVIDERS__FAL_URL={base} \
+                 TIKTOMATO__PROVIDERS__FAL_JWKS_URL={base}/.well-known/jwks.json \
+                 TIKTOMATO__PROVIDERS__FAL_MEDIA_HOSTS={base} \
+                 TIKTOMATO__PROVIDERS__FAL_USER_ID={user_id} cargo run\n\n\
+                 What it accepted: {base}/admin/requests",
+                base = sim.base(),
             ));
             server.forever().await?;
         }

@@ -92,9 +92,8 @@ pub(super) fn clean(text: &str) -> String {
 pub(super) fn speaks_of_content(text: &str) -> bool {
     let text = text.to_lowercase();
     [
-        "content policy",
-        "content_policy",
         "content polic",
+        "content_polic",
         "nsfw",
         "safety",
         "moderat",

@@ -7,6 +7,7 @@ mod answer;
 #[cfg(test)]
 mod conformance;
 pub mod demo;
+pub mod fal;
 pub mod huggingface;
 pub mod kie;
 
@@ -224,7 +225,7 @@ pub trait Provider: Send + Sync + 'static {
     }
 
     /// Judges a callback that came to the address of `call` with the right MAC and was stored as
-    /// it came: `headers` and the raw `body`, at the time `now`. `accepted` is what is known of the
+    /// it came: `headers` and the raw `body`, at `arrived_at`. `accepted` is what is known of the
     /// call; `None` means that its answer was lost and the job is uncertain.
     ///
     /// The MAC proves only that the caller knows the address. So a callback is never the source
@@ -236,7 +237,7 @@ pub trait Provider: Send + Sync + 'static {
         accepted: Option<&Accepted>,
         headers: &HeaderMap,
         body: &[u8],
-        now: Timestamp,
+        arrived_at: Timestamp,
     ) -> Callback;
 
     /// Finds a call whose answer was lost, by our attempt id.

@@ -222,7 +222,7 @@ impl Provider for DemoProvider {
         _accepted: Option<&Accepted>,
         _headers: &HeaderMap,
         _body: &[u8],
-        _now: Timestamp,
+        _arrived_at: Timestamp,
     ) -> Callback {
         Callback::Ignored("the demo provider sends no callbacks".to_owned())
     }

@@ -49,9 +49,9 @@ use super::{
 pub const NAME: &str = "huggingface";
 
 /// The longest that one call may take: some answer only when the picture is made.
-const CALL: Duration = Duration::from_secs(40);
+const CALL: Duration = Duration::from_secs(35);
 /// With the question to the hub before it.
-const SUBMIT: Duration = Duration::from_secs(50);
+const SUBMIT: Duration = Duration::from_secs(44);
 /// The largest answer that is read: pictures can be in it.
 const LARGEST: usize = 64 * 1024 * 1024;
 /// How soon a call is looked at first.
@@ -250,7 +250,7 @@ impl Provider for HuggingFaceProvider {
         _accepted: Option<&Accepted>,
         _headers: &HeaderMap,
         _body: &[u8],
-        _now: Timestamp,
+        _arrived_at: Timestamp,
     ) -> Callback {
         Callback::Ignored("Hugging Face sends no callbacks".to_owned())
     }

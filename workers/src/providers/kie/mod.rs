@@ -301,13 +301,13 @@ impl Provider for KieProvider {
         accepted: Option<&Accepted>,
         headers: &HeaderMap,
         body: &[u8],
-        now: Timestamp,
+        arrived_at: Timestamp,
     ) -> Callback {
         let Some(task_id) = wire::reported_id(body) else {
             return Callback::Ignored("it names no task".to_owned());
         };
         if let Some(key) = &self.callback_key
-            && let Err(doubt) = key.verify(headers, &task_id, now)
+            && let Err(doubt) = key.verify(headers, &task_id, arrived_at)
         {
             return Callback::Ignored(doubt.to_owned());
         }
