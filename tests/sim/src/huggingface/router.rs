@@ -93,22 +93,22 @@ impl Asked<'_> {
         &self,
         model: &str,
         input: &Value,
-    ) -> Result<(Arc<Run>, Option<SubmitFault>), Response> {
+    ) -> Result<(Arc<Run>, Option<SubmitFault>), Failure> {
         let text = input["prompt"].as_str().unwrap_or_default();
         if text.is_empty() {
             let detail =
                 json!([{"loc": ["body", "prompt"], "msg": "field required", "type": "missing"}]);
-            return Err(failure(&Failure::json(422, json!({"detail": detail}))));
+            return Err(Failure::json(422, json!({"detail": detail})));
         }
         if self.hf.is_locked() {
-            return Err(failure(&Failure::depleted()));
+            return Err(Failure::depleted());
         }
         let fault = self.hf.0.rules.take(text, |fault| match fault {
             Fault::Submit(fault) => Some(fault.clone()),
             _ => None,
         });
         match fault {
-            Some(SubmitFault::Refuse(refusal)) => Err(failure(&refusal)),
+            Some(SubmitFault::Refuse(refusal)) => Err(refusal),
             fault => Ok((Run::start(self.hf, model, input, is_video(model)), fault)),
         }
     }
@@ -133,7 +133,7 @@ impl Asked<'_> {
         input["prompt"] = self.body["inputs"].clone();
         let (run, fault) = match self.accept(model, &input) {
             Ok(accepted) => accepted,
-            Err(refused) => return refused,
+            Err(refused) => return failure(&refused),
         };
         run.ended().await;
         let answer = match run.stage() {
@@ -160,7 +160,7 @@ impl Asked<'_> {
         }
         let (run, fault) = match self.accept(model, &self.body) {
             Ok(accepted) => accepted,
-            Err(refused) => return refused,
+            Err(refused) => return failure(&refused),
         };
         if !self.queue {
             run.ended().await;
@@ -234,7 +234,7 @@ impl Asked<'_> {
         let model = self.body["model"].as_str().unwrap_or_default().to_owned();
         let (run, fault) = match self.accept(&model, &self.body) {
             Ok(accepted) => accepted,
-            Err(refused) => return refused,
+            Err(refused) => return failure(&refused),
         };
         if path == "v2/videos" {
             let answer = json!({"id": run.id, "status": "queued", "model": model});
@@ -286,7 +286,7 @@ impl Asked<'_> {
         let Some(model) = named.or(version) else { return not_found() };
         let (run, fault) = match self.accept(model, &self.body["input"]) {
             Ok(accepted) => accepted,
-            Err(refused) => return refused,
+            Err(refused) => return failure(&refused),
         };
         let patience = self.headers.get("prefer").and_then(|wait| wait.to_str().ok());
         let seconds = patience.and_then(|wait| wait.strip_prefix("wait=")?.parse().ok());
@@ -329,7 +329,7 @@ impl Asked<'_> {
         let Some(model) = path.strip_prefix("api/v3/") else { return not_found() };
         let (run, fault) = match self.accept(model, &self.body) {
             Ok(accepted) => accepted,
-            Err(refused) => return refused,
+            Err(refused) => return failure(&refused),
         };
         let place = format!("https://api.wavespeed.ai/api/v3/predictions/{}/result", run.id);
         let data = json!({"id": run.id, "status": "created", "urls": {"get": place}});

@@ -57,16 +57,16 @@ fn good(data: &Value) -> Response {
 }
 
 /// `Err`: this caller is nobody.
-fn let_in(headers: &HeaderMap) -> Result<(), Response> {
+fn let_in(headers: &HeaderMap) -> Result<(), Refusal> {
     let expected = format!("Bearer {KEY}");
     let known = headers.get(header::AUTHORIZATION).is_some_and(|key| key == expected.as_str());
     let nobody = Refusal::inside_200(401, "You do not have access permissions");
-    known.then_some(()).ok_or_else(|| refuse(&nobody))
+    known.then_some(()).ok_or(nobody)
 }
 
 async fn create(State(kie): State<Kie>, headers: HeaderMap, body: Bytes) -> Response {
-    if let Err(refused) = let_in(&headers) {
-        return refused;
+    if let Err(nobody) = let_in(&headers) {
+        return refuse(&nobody);
     }
     let request: Value = serde_json::from_slice(&body).unwrap_or_default();
     let (model, input) = (request["model"].as_str().unwrap_or_default(), &request["input"]);
@@ -199,8 +199,8 @@ async fn record_info(
     headers: HeaderMap,
     Query(query): Query<HashMap<String, String>>,
 ) -> Response {
-    if let Err(refused) = let_in(&headers) {
-        return refused;
+    if let Err(nobody) = let_in(&headers) {
+        return refuse(&nobody);
     }
     if kie.too_many_looks() {
         let text = format!("more than {LOOKS} queries in a second");
@@ -275,8 +275,8 @@ fn urls(kie: &Kie, task: &Task, media: &[Media]) -> Vec<String> {
 }
 
 async fn credit(State(kie): State<Kie>, headers: HeaderMap) -> Response {
-    if let Err(refused) = let_in(&headers) {
-        return refused;
+    if let Err(nobody) = let_in(&headers) {
+        return refuse(&nobody);
     }
     let billed: f64 = kie.accepted().iter().map(|entry| entry.billed_units).sum();
     let left = if kie.0.locked.load(Ordering::SeqCst) { 0.0 } else { 10_000.0 - billed };
