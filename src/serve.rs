@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, pin::pin, process::ExitCode, sync::Arc, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use config::{
     context::Context,
-    settings::{Mode, Settings},
+    settings::{Mode, Offer, Settings},
     shutdown::Ended,
     telemetry::ops::{self, Readiness},
 };
@@ -13,7 +13,13 @@ use futures::future::BoxFuture;
 use tokio::{net::TcpListener, task::JoinSet};
 use workers::{
     PoolSize,
-    providers::{Provider, demo::DemoProvider},
+    providers::{
+        Provider,
+        demo::DemoProvider,
+        fal::{self, FalProvider},
+        huggingface::{self, HuggingFaceProvider},
+        kie::{self, KieProvider},
+    },
 };
 
 use crate::{cli::Files, start, welcome};
@@ -59,6 +65,11 @@ pub(crate) async fn gateway(files: &Files) -> Result<ExitCode> {
 pub(crate) async fn workers(files: &Files, pools: &[PoolSize]) -> Result<ExitCode> {
     let settings = start::settings(files, Mode::Distributed)?;
     start::logs(&settings)?;
+    for pool in pools {
+        if let Offer::NeedsKey(variable) = settings.providers.offer(&pool.name) {
+            bail!("the pool {} needs {variable}, which is not set", pool.name);
+        }
+    }
     let ops_listener = ops::listen(settings.ops.listen, "ops.listen").await?;
     let context = start::context(files, settings, Mode::Distributed).await?;
     let parts = vec![workers_part(&context, pools.to_vec())];
@@ -176,14 +187,38 @@ fn ops_part(context: &Context, listener: TcpListener) -> Part {
     })
 }
 
+/// The pools of the settings, as far as there is a key for their provider.
 fn embedded_pools(context: &Context) -> Vec<PoolSize> {
-    let pools = context.settings.workers.pools.iter();
+    let settings = &context.settings;
+    let needs_key = |name: &str| matches!(settings.providers.offer(name), Offer::NeedsKey(_));
+    let pools = settings.workers.pools.iter().filter(|(name, _)| !needs_key(name));
     pools.map(|(name, concurrency)| PoolSize { name: name.to_owned(), concurrency }).collect()
 }
 
+/// The providers that there is a key for.
 fn providers(context: &Context) -> Result<BTreeMap<String, Arc<dyn Provider>>> {
-    let clock = context.clock.clone();
+    let (clock, settings) = (context.clock.clone(), &context.settings.providers);
     let demo = DemoProvider::new(&context.settings.data.dir, Arc::new(move || clock.now()))
         .context("the demo provider cannot use the data folder")?;
-    Ok(BTreeMap::from([("demo".to_owned(), Arc::new(demo) as Arc<dyn Provider>)]))
+    let mut all: Vec<Arc<dyn Provider>> = vec![Arc::new(demo)];
+    if settings.offer(fal::NAME) == Offer::Yes {
+        let callbacks = context.callbacks.reachable_from(settings.fal_url.as_url());
+        let clock = context.clock.clone();
+        let provider = FalProvider::new(settings, callbacks, Arc::new(move || clock.now()))
+            .context("fal.ai cannot be used")?;
+        all.push(Arc::new(provider));
+    }
+    if settings.offer(huggingface::NAME) == Offer::Yes {
+        let provider = HuggingFaceProvider::new(settings, context.clock.clone())
+            .context("Hugging Face cannot be used")?;
+        all.push(Arc::new(provider));
+    }
+    if settings.offer(kie::NAME) == Offer::Yes {
+        let callbacks = context.callbacks.reachable_from(settings.kie_url.as_url());
+        let (limiter, clock) = (context.limiter.clone(), context.clock.clone());
+        let provider = KieProvider::new(settings, callbacks, limiter, clock)
+            .context("kie.ai cannot be used")?;
+        all.push(Arc::new(provider));
+    }
+    Ok(all.into_iter().map(|provider| (provider.name().to_owned(), provider)).collect())
 }

@@ -4,10 +4,13 @@
 //! the media store, and hands them out as one [`context::Context`].
 
 pub mod announce;
+pub mod callbacks;
 pub mod catalogue;
 pub mod clock;
 pub mod context;
+pub mod limiter;
 pub mod media;
+pub mod net;
 pub mod queue;
 pub mod random;
 pub mod secrets;

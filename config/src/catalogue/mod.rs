@@ -6,7 +6,7 @@
 mod file;
 mod input;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use entities::{
     Credits,
@@ -50,9 +50,15 @@ struct Route {
     /// Our fields that the provider does not get.
     #[serde(default)]
     drop: Vec<String>,
+    /// Our fields whose numbers the provider wants as texts.
+    #[serde(default)]
+    texts: Vec<String>,
     /// Fields that the provider always gets.
     #[serde(default)]
     constants: Map<String, Value>,
+    /// What one of the provider's billing units costs us, in millionths of a US dollar, where the
+    /// provider says how many units a call took.
+    unit_usd_micros: Option<u32>,
 }
 
 impl Catalogue {
@@ -70,6 +76,31 @@ impl Catalogue {
     /// Every mistake found.
     pub fn load(text: &str, source: &str) -> Result<Self, Vec<CatalogueMistake>> {
         file::read(text, source).map(|models| Self { models })
+    }
+
+    /// Leaves out the routes of providers that `offers` does not know, and the models that have no
+    /// route left.
+    #[must_use]
+    pub fn offering(mut self, offers: impl Fn(&str) -> bool) -> Self {
+        self.models.retain(|_, model| {
+            model.routes.retain(|route| offers(&route.provider));
+            !model.routes.is_empty()
+        });
+        self
+    }
+
+    /// How many models each provider has a route to.
+    #[must_use]
+    pub fn providers(&self) -> BTreeMap<&str, usize> {
+        let mut providers = BTreeMap::new();
+        for model in self.models.values() {
+            let names: BTreeSet<&str> =
+                model.routes.iter().map(|route| route.provider.as_str()).collect();
+            for name in names {
+                *providers.entry(name).or_default() += 1;
+            }
+        }
+        providers
     }
 
     /// The model with this id.
@@ -158,8 +189,12 @@ impl Route {
         let mut mapped = self.constants.clone();
         for (name, value) in input.as_object().into_iter().flatten() {
             if !self.drop.contains(name) {
+                let value = match value {
+                    Value::Number(number) if self.texts.contains(name) => number.to_string().into(),
+                    value => value.clone(),
+                };
                 let name = self.rename.get(name).unwrap_or(name);
-                mapped.insert(name.clone(), value.clone());
+                mapped.insert(name.clone(), value);
             }
         }
         ResolvedRoute {
@@ -167,6 +202,7 @@ impl Route {
             pool: self.provider.clone(),
             provider_model: self.provider_model.clone(),
             input: Value::Object(mapped),
+            unit_usd_micros: self.unit_usd_micros.map(i64::from),
         }
     }
 }

@@ -67,3 +67,34 @@ fn a_mistake_in_the_file_names_its_line() {
     assert!(example[0].contains("must be at least 64"), "{example:?}");
     assert_eq!(mistakes("[[model]]\nid =").len(), 1);
 }
+
+#[test]
+fn a_route_renames_and_writes_numbers_as_texts() {
+    let catalogue = sketch();
+    let model = catalogue.get(&"fal/kling-video".parse().unwrap()).unwrap();
+    let input = model.validate(&json!({"prompt": "x", "duration_seconds": 10})).unwrap();
+    let resolved = model.resolve(&input).unwrap();
+    assert_eq!(resolved.credits, Credits(940));
+    let route = &resolved.routes[0];
+    assert_eq!((&route.input["duration"], &route.input["cfg_scale"]), (&json!("10"), &json!(0.5)));
+    assert!(route.input.get("duration_seconds").is_none());
+    assert_eq!(route.unit_usd_micros, Some(70_000));
+}
+
+#[test]
+fn a_seed_keeps_all_its_digits() {
+    let catalogue = sketch();
+    let model = catalogue.get(&"fal/flux-dev".parse().unwrap()).unwrap();
+    let seed = 9_007_199_254_740_993_u64;
+    let input = model.validate(&json!({"prompt": "x", "seed": seed})).unwrap();
+    assert_eq!(model.resolve(&input).unwrap().routes[0].input["seed"].as_u64(), Some(seed));
+}
+
+#[test]
+fn models_without_a_provider_are_not_offered() {
+    assert_eq!(sketch().providers()["demo"], 2);
+    assert!(sketch().providers()["fal"] >= 5);
+    let offered = sketch().offering(|provider| provider == "demo");
+    let ids: Vec<&str> = offered.list().map(|model| model.id().as_str()).collect();
+    assert_eq!(ids, ["demo/clip", "demo/sketch"]);
+}

@@ -16,8 +16,10 @@ use entities::{
 
 use crate::{
     announce::Announcer,
+    callbacks::CallbackLinks,
     catalogue::Catalogue,
     clock::Clock,
+    limiter::Limiter,
     media::{MediaLinks, MediaStore},
     queue::Queue,
     settings::Settings,
@@ -45,6 +47,10 @@ pub struct Context {
     pub media: MediaStore,
     /// Makes and checks links to media.
     pub links: MediaLinks,
+    /// Makes and checks the addresses that providers report to.
+    pub callbacks: CallbackLinks,
+    /// Limits on calls that all processes keep together.
+    pub limiter: Limiter,
     /// The time.
     pub clock: Clock,
     /// The models.
@@ -70,6 +76,10 @@ pub struct Parts {
     pub media: MediaStore,
     /// Links to it.
     pub links: MediaLinks,
+    /// The addresses that providers report to.
+    pub callbacks: CallbackLinks,
+    /// Limits on calls that all processes keep together.
+    pub limiter: Limiter,
     /// The time.
     pub clock: Clock,
     /// The models.
@@ -114,6 +124,8 @@ impl Context {
             announcer: parts.announcer,
             media: parts.media,
             links: parts.links,
+            callbacks: parts.callbacks,
+            limiter: parts.limiter,
             clock: parts.clock,
             catalogue: Arc::new(parts.catalogue),
             metrics: parts.metrics,

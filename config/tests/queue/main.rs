@@ -7,6 +7,7 @@ mod announcements;
 mod conformance;
 mod entries;
 mod faults;
+mod limiter;
 mod proxy;
 mod server;
 mod speed;

@@ -12,7 +12,7 @@ use entities::{
     ids::{AttemptId, JobId, WorkspaceId},
     job::{
         self, Acceptance, AttemptOutcome, Batcher, BatcherLimits, Claimed, Ending, Failure,
-        HandBack, JobRef, JobState, Kind, NewJob, NewOutput, Verdict,
+        HandBack, JobRef, JobState, Kind, NewJob, NewOutput, Usage, Verdict,
     },
     ledger, reconcile,
     tables::{attempts, jobs, workspaces},
@@ -280,11 +280,13 @@ impl Walk {
                 ("hand back", done, Some(JobState::Queued))
             }
             (JobState::Submitting, 8) => {
-                let moved = job::finished_at_once(&tx, &guard, attempt.id, None, now).await;
+                let moved =
+                    job::finished_at_once(&tx, &guard, attempt.id, Usage::UNKNOWN, now).await;
                 ("at once", self.stored(holder, moved.unwrap()), Some(JobState::Storing))
             }
             (JobState::Running, 0..6) => {
-                let moved = job::media_ready(&tx, &guard, attempt.id, Some(7)).await;
+                let used = Usage { cost_usd_micros: Some(7), ..Usage::UNKNOWN };
+                let moved = job::media_ready(&tx, &guard, attempt.id, used).await;
                 ("media ready", self.stored(holder, moved.unwrap()), Some(JobState::Storing))
             }
             (JobState::Running | JobState::Uncertain, 6..8) => {

@@ -30,6 +30,8 @@ pub(crate) struct Options {
     pub(crate) workers: usize,
     /// How many schedulers run.
     pub(crate) schedulers: usize,
+    /// How the workers are started where they are a process of their own.
+    pub(crate) worker_args: &'static [&'static str],
 }
 
 impl Default for Options {
@@ -41,6 +43,7 @@ impl Default for Options {
             gateways: 1,
             workers: 1,
             schedulers: 1,
+            worker_args: &["workers", "--pool", "demo=16"],
         }
     }
 }
@@ -354,8 +357,7 @@ fn roles(backend: Backend, options: &Options) -> Vec<Role> {
     };
     let gateways = (0..options.gateways)
         .map(|n| role(name("gateway", n), &["gateway"][..], Some(free_port())));
-    let workers = (0..options.workers)
-        .map(|n| role(name("workers", n), &["workers", "--pool", "demo=16"][..], None));
+    let workers = (0..options.workers).map(|n| role(name("workers", n), options.worker_args, None));
     let schedulers =
         (0..options.schedulers).map(|n| role(format!("scheduler-{n}"), &["scheduler"][..], None));
     gateways.chain(workers).chain(schedulers).collect()

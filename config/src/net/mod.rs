@@ -1,0 +1,20 @@
+//! The one place that makes HTTP clients for outside services, and that says what became of a
+//! request that brought no answer.
+//!
+//! | file | what |
+//! |---|---|
+//! | `client` | the guarded clients, and reading an answer with a limit |
+//! | `fetch` | media of providers, streamed from allowed places only |
+//! | `origins` | which places are allowed |
+//!
+//! Nothing is stored. What can fail is in [`Unanswered`] and [`FetchError`].
+
+mod client;
+mod fetch;
+mod origins;
+#[cfg(test)]
+mod tests;
+
+pub use client::{ClientError, Timeouts, Unanswered, client, read};
+pub use fetch::{FetchError, Fetcher};
+pub use origins::Origins;

@@ -1,0 +1,23 @@
+//! Simulators of outside services, faithful to what is known of them. They keep state, make real
+//! media, send a bill, and can be told to fail in every way that the platform must survive.
+//!
+//! | module | what |
+//! |---|---|
+//! | `serve` | HTTP/1 on loopback; an answer can be lost |
+//! | `faults` | rules: what goes wrong, for which request, how often |
+//! | `record` | every accepted request and what it costs |
+//! | `media` | pictures and short films |
+//! | `fal` | fal.ai's queue |
+//! | `huggingface` | Hugging Face's hub and router, and the providers behind it |
+//! | `kie` | kie.ai's market API |
+//!
+//! `cargo run -p sim -- fal --port 9300` starts one by hand. What it did is at `/admin/requests`;
+//! `/admin/rules` says what shall go wrong. Everything is in memory and ends with the process.
+
+pub mod fal;
+pub mod faults;
+pub mod huggingface;
+pub mod kie;
+pub mod media;
+pub mod record;
+pub mod serve;

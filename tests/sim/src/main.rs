@@ -1,0 +1,88 @@
+//! Starts a simulator by hand.
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    service: Service,
+}
+
+#[derive(Debug, Subcommand)]
+enum Service {
+    /// Hugging Face's hub and router.
+    Huggingface {
+        /// On loopback.
+        #[arg(long)]
+        port: u16,
+    },
+    /// kie.ai's market API.
+    Kie {
+        /// On loopback.
+        #[arg(long)]
+        port: u16,
+    },
+    /// fal.ai's queue.
+    Fal {
+        /// On loopback.
+        #[arg(long)]
+        port: u16,
+        /// The key that it lets in.
+        #[arg(long, default_value = sim::fal::KEY)]
+        key: String,
+        /// The account that its callbacks are signed for.
+        #[arg(long, default_value = sim::fal::USER)]
+        user_id: String,
+    },
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    match Arguments::parse().service {
+        Service::Huggingface { port } => {
+            let (sim, server) = sim::huggingface::start(port).await?;
+            say(&format!(
+                "Hugging Face is simulated at {base}\n\n\
+                 HF_TOKEN={token} TIKTOMATO__PROVIDERS__HF_URL={base} \
+                 TIKTOMATO__PROVIDERS__HF_HUB_URL={base} \
+                 TIKTOMATO__PROVIDERS__HF_MEDIA_HOSTS={base} cargo run\n\n\
+                 What it accepted: {base}/admin/requests",
+                base = sim.base(),
+                token = sim::huggingface::TOKEN,
+            ));
+            server.forever().await?;
+        }
+        Service::Kie { port } => {
+            let (sim, server) = sim::kie::start(port).await?;
+            say(&format!(
+                "kie.ai is simulated at {base}\n\n\
+                 KIE_API_KEY={key} TIKTOMATO__PROVIDERS__KIE_URL={base} \
+                 TIKTOMATO__PROVIDERS__KIE_MEDIA_HOSTS={base} cargo run\n\n\
+                 What it accepted: {base}/admin/requests",
+                base = sim.base(),
+                key = sim::kie::KEY,
+            ));
+            server.forever().await?;
+        }
+        Service::Fal { port, key, user_id } => {
+            let (sim, server) = sim::fal::start_as(port, &key, &user_id).await?;
+            say(&format!(
+                "fal.ai is simulated at {base}\n\n\
+                 FAL_KEY={key} TIKTOMATO__PROVIDERS__FAL_URL={base} \
+                 TIKTOMATO__PROVIDERS__FAL_JWKS_URL={base}/.well-known/jwks.json \
+                 TIKTOMATO__PROVIDERS__FAL_MEDIA_HOSTS={base} \
+                 TIKTOMATO__PROVIDERS__FAL_USER_ID={user_id} cargo run\n\n\
+                 What it accepted: {base}/admin/requests",
+                base = sim.base(),
+            ));
+            server.forever().await?;
+        }
+    }
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "whoever started it wants to know where it is")]
+fn say(text: &str) {
+    println!("{text}");
+}
