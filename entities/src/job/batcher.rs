@@ -11,7 +11,12 @@ use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QuerySelect};
 use tokio::sync::{mpsc, oneshot};
 
 use super::submit::{NewJob, Verdict, submit_group};
-use crate::{Effects, db::Db, ids::JobId, tables::jobs};
+use crate::{
+    Effects,
+    db::{Db, is_away},
+    ids::JobId,
+    tables::jobs,
+};
 
 /// How much the batcher takes on.
 #[derive(Debug, Clone, Copy)]
@@ -82,16 +87,25 @@ impl Batcher {
 
 /// Writes a group and answers everybody in it.
 async fn write<P: Fn(Effects) + Sync>(db: &Db, group: Vec<Waiting>, perform: &P) {
-    let (jobs, answers): (Vec<NewJob>, Vec<_>) =
-        group.into_iter().map(|waiting| (waiting.job, waiting.answer)).unzip();
+    // Who went away was told that it failed; that had better be true.
+    let (jobs, answers): (Vec<NewJob>, Vec<_>) = group
+        .into_iter()
+        .filter(|waiting| !waiting.answer.is_closed())
+        .map(|waiting| (waiting.job, waiting.answer))
+        .unzip();
+    if jobs.is_empty() {
+        return;
+    }
     let results = match try_write(db, &jobs).await {
         Ok((verdicts, effects)) => {
             perform(effects);
             verdicts.into_iter().map(Ok).collect()
         }
         Err(Failure::Commit(error)) => look_for(db, &jobs, error).await,
-        Err(Failure::Before(error)) if jobs.len() == 1 => {
-            vec![Err(SubmitError::Db(Arc::new(error)))]
+        // Each alone would fare no better.
+        Err(Failure::Before(error)) if jobs.len() == 1 || is_away(&error) => {
+            let error = Arc::new(error);
+            jobs.iter().map(|_| Err(SubmitError::Db(error.clone()))).collect()
         }
         Err(Failure::Before(_)) => one_by_one(db, &jobs, perform).await,
     };
