@@ -72,6 +72,7 @@ pub(crate) async fn storm(form: Form) {
         gateways: 2,
         workers: 2,
         schedulers: 2,
+        ..Options::default()
     };
     let cluster = Cluster::start(Backend::Distributed, options).await;
     let users: Vec<_> = (0..form.users).map(|_| cluster.user(verdict::CREDITS)).collect();
