@@ -8,6 +8,7 @@ pub mod catalogue;
 pub mod clock;
 pub mod context;
 pub mod media;
+pub mod net;
 pub mod queue;
 pub mod random;
 pub mod secrets;

@@ -108,22 +108,23 @@ pub(crate) fn link(context: &Context, key: &str, until: Timestamp) -> String {
     context.links.sign(key, until)
 }
 
-/// Checks what a media link says about itself.
+/// Checks what a media link says about itself; answers with how much longer it works.
 pub(crate) fn check_link(
     context: &Context,
     key: &str,
     expires: &str,
     signature: &str,
-) -> Result<(), Problem> {
-    context.links.verify(key, expires, signature, context.clock.now()).map_err(
-        |error| match error {
+) -> Result<Duration, Problem> {
+    let now = context.clock.now();
+    let until =
+        context.links.verify(key, expires, signature, now).map_err(|error| match error {
             LinkError::Expired => Problem::new(
                 Code::LinkExpired,
                 "This link has expired. Get the job again for a new one.",
             ),
             LinkError::Invalid => Problem::new(Code::LinkInvalid, "This link is not valid."),
-        },
-    )
+        })?;
+    Ok(until.since(now))
 }
 
 /// What is known of a file.

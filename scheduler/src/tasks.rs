@@ -21,10 +21,11 @@ pub(crate) enum Task {
     Gauges,
     Reconcile,
     Forget,
+    Staging,
 }
 
 /// All of them.
-pub(crate) const TASKS: [Task; 7] = [
+pub(crate) const TASKS: [Task; 8] = [
     Task::Rescue,
     Task::Sweep,
     Task::Deadlines,
@@ -32,6 +33,7 @@ pub(crate) const TASKS: [Task; 7] = [
     Task::Gauges,
     Task::Reconcile,
     Task::Forget,
+    Task::Staging,
 ];
 
 impl Task {
@@ -44,6 +46,7 @@ impl Task {
             Self::Gauges => "gauges",
             Self::Reconcile => "reconcile",
             Self::Forget => "forget",
+            Self::Staging => "staging",
         }
     }
 
@@ -53,6 +56,7 @@ impl Task {
             Self::Deadlines | Self::Gauges => Duration::from_secs(2),
             Self::Reconcile => settings.scheduler.reconcile,
             Self::Forget => Duration::from_secs(600),
+            Self::Staging => Duration::from_secs(3_600),
         }
     }
 
@@ -86,6 +90,10 @@ impl Task {
                 job::forget_old_idempotency_keys(context.db.write(), now).await.map_err(failed)?;
                 pools::forget_dead(context.db.write()).await.map_err(failed)
             }
+            Self::Staging => {
+                staging(context).await;
+                Ok(())
+            }
         }
     }
 }
@@ -109,6 +117,17 @@ async fn gauges(context: &Context) -> Result<(), DbErr> {
     let pools = pools::gauges(context.db.read(), context.clock.now()).await?;
     context.metrics.pools(&pools);
     Ok(())
+}
+
+/// Removes what crashes left half copied.
+async fn staging(context: &Context) {
+    match context.media.remove_stale().await {
+        Ok(0) => {}
+        Ok(removed) => {
+            tracing::info!(removed, "half-copied files of crashed processes were removed")
+        }
+        Err(error) => tracing::warn!(%error, "half-copied files could not be removed"),
+    }
 }
 
 async fn check(context: &Context) -> Result<(), DbErr> {

@@ -29,6 +29,12 @@ impl MediaKey {
     }
 }
 
+impl AsRef<str> for MediaKey {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Display for MediaKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -2,12 +2,15 @@
 //! links.
 //!
 //! Stored: objects under `jobs/…` (finished) and `staging/…` (being copied; removed when the copy
-//! ends, and at start when a crash left one). What can fail is in [`MediaError`].
+//! ends, and by the scheduler when a crash left one). What can fail is in [`MediaError`].
 
+mod boxes;
+mod ebml;
 mod key;
 mod link;
 mod probe;
 mod store;
+mod whole;
 
 pub use key::{BadKey, MediaKey};
 pub use link::{LinkError, MediaLinks};
