@@ -8,6 +8,7 @@ mod m20261101_000001_accounts;
 mod m20261101_000002_ledger;
 mod m20261101_000003_jobs;
 mod m20261101_000004_coordination;
+mod m20261101_000007_retention;
 
 use sea_orm::{ConnectionTrait, DbErr};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
@@ -23,6 +24,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261101_000002_ledger::Migration),
             Box::new(m20261101_000003_jobs::Migration),
             Box::new(m20261101_000004_coordination::Migration),
+            Box::new(m20261101_000007_retention::Migration),
         ]
     }
 }

@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use config::{context::Context, settings::Settings};
-use entities::{Effects, WriteError, job, pools, reconcile};
+use config::{context::Context, media::MediaError, settings::Settings};
+use entities::{Effects, Timestamp, WriteError, job, pools, reconcile};
 use futures::future::BoxFuture;
 use sea_orm::{DatabaseTransaction, DbErr};
 use uuid::Uuid;
@@ -20,6 +20,7 @@ pub(crate) enum Task {
     Dispatch,
     Gauges,
     Reconcile,
+    Expire,
     Forget,
     Staging,
 }
@@ -32,6 +33,7 @@ pub(crate) const TASKS: [Task; 8] = [
     Task::Dispatch,
     Task::Gauges,
     Task::Reconcile,
+    Task::Expire,
     Task::Forget,
     Task::Staging,
 ];
@@ -45,6 +47,7 @@ impl Task {
             Self::Dispatch => "dispatch",
             Self::Gauges => "gauges",
             Self::Reconcile => "reconcile",
+            Self::Expire => "expire",
             Self::Forget => "forget",
             Self::Staging => "staging",
         }
@@ -54,6 +57,7 @@ impl Task {
         match self {
             Self::Rescue | Self::Sweep | Self::Dispatch => settings.scheduler.sweep,
             Self::Deadlines | Self::Gauges => Duration::from_secs(2),
+            Self::Expire => Duration::from_secs(5),
             Self::Reconcile => settings.scheduler.reconcile,
             Self::Forget => Duration::from_secs(600),
             Self::Staging => Duration::from_secs(3_600),
@@ -86,6 +90,7 @@ impl Task {
             }
             Self::Gauges => gauges(context).await.map_err(failed),
             Self::Reconcile => check(context).await.map_err(failed),
+            Self::Expire => expire(context, now).await,
             Self::Forget => {
                 job::forget_old_idempotency_keys(context.db.write(), now).await.map_err(failed)?;
                 pools::forget_dead(context.db.write()).await.map_err(failed)
@@ -110,6 +115,44 @@ where
 {
     let effects = context.writer.run(Uuid::nil(), work).await?;
     context.perform(effects);
+    Ok(())
+}
+
+/// Deletes a small batch of what is kept no longer, so that live traffic does not notice: files
+/// first, then the rows that tell of them.
+async fn expire(context: &Context, now: Timestamp) -> Result<(), WriteError> {
+    let expired = job::expired(context.db.read(), BATCH, now).await.map_err(failed)?;
+    let mut done = Vec::new();
+    let mut files = 0;
+    for job in expired {
+        match delete_files(context, &job.keys).await {
+            Ok(()) => {
+                files += job.keys.len();
+                done.push(job.id);
+            }
+            Err(error) => {
+                tracing::warn!(job_id = %job.id, %error, "a job's files were not deleted; they come round again");
+            }
+        }
+    }
+    if done.is_empty() {
+        return Ok(());
+    }
+    let count = done.len();
+    write(context, move |tx| {
+        let done = done.clone();
+        Box::pin(async move { job::erase(tx, &done, now).await })
+    })
+    .await?;
+    context.metrics.retention_deleted("job", count);
+    context.metrics.retention_deleted("file", files);
+    Ok(())
+}
+
+async fn delete_files(context: &Context, keys: &[String]) -> Result<(), MediaError> {
+    for key in keys {
+        context.media.delete(key).await?;
+    }
     Ok(())
 }
 

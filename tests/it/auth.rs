@@ -5,7 +5,11 @@ use serde_json::{Value, json};
 
 use crate::harness::{Answer, Api, Backend, Cluster, eventually, sketch};
 
-on_both!(a_bad_key_is_refused_in_one_shape, nobody_sees_another_workspace);
+on_both!(
+    a_bad_key_is_refused_in_one_shape,
+    nobody_sees_another_workspace,
+    the_last_use_of_a_key_is_noted
+);
 
 async fn a_bad_key_is_refused_in_one_shape(backend: Backend) {
     let cluster = Cluster::plain(backend).await;
@@ -107,5 +111,29 @@ async fn nobody_sees_another_workspace(backend: Backend) {
     owner.ended(a["id"].as_str().unwrap()).await;
     stranger.ended(b["id"].as_str().unwrap()).await;
     assert_eq!(owner.job(&id).await["status"], "succeeded", "the stranger changed nothing");
+    cluster.finish().await;
+}
+
+async fn the_last_use_of_a_key_is_noted(backend: Backend) {
+    let mut cluster = Cluster::plain(backend).await;
+    let (used, unused) = (cluster.user(10), cluster.user(10));
+    for _ in 0..20 {
+        assert_eq!(used.get("/v1/credits").await.status, 200);
+    }
+    // Nothing waits for the next write: a process that stops makes its last one.
+    cluster.stop().await;
+    let database = cluster.database().await;
+    let noted = async |user: &Api| {
+        let sql = format!(
+            "SELECT count(*) AS n FROM api_keys JOIN users ON users.id = api_keys.user_id \
+             WHERE users.email = '{}' AND last_used_at >= api_keys.created_at",
+            user.email
+        );
+        database.number(&sql).await
+    };
+    assert_eq!(noted(&used).await, 1);
+    assert_eq!(noted(&unused).await, 0);
+    database.close().await;
+    cluster.start_all().await;
     cluster.finish().await;
 }

@@ -50,5 +50,6 @@ mod media;
 mod ops;
 mod race;
 mod reconcile;
+mod retention;
 mod start;
 mod start_refused;

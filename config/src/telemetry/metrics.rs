@@ -78,6 +78,12 @@ impl Metrics {
         self.all.http_request.with_label_values(&[route]).observe(took.as_secs_f64());
     }
 
+    /// Something was deleted because its time was over.
+    pub fn retention_deleted(&self, what: &str, count: usize) {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.all.retention_deleted.with_label_values(&[what]).inc_by(count);
+    }
+
     /// What all pools look like now; pools that are not among them are gone.
     pub fn pools(&self, pools: &[PoolGauges]) {
         let _no_half_picture = self.all.picture.write();

@@ -3,9 +3,8 @@
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter,
 };
-use serde_json::json;
 
-use super::view;
+use super::{erase, view};
 use crate::{
     Timestamp,
     ids::{JobId, WorkspaceId},
@@ -43,14 +42,7 @@ pub async fn delete(
         return Ok(Deleted::Live);
     }
     jobs::Entity::update_many()
-        .set(jobs::ActiveModel {
-            input: Set(json!({})),
-            metadata: Set(json!({})),
-            resolved: Set(json!({})),
-            error_detail: Set(None),
-            deleted_at: Set(Some(now)),
-            ..Default::default()
-        })
+        .set(jobs::ActiveModel { deleted_at: Set(Some(now)), ..erase::empty(now) })
         .filter(jobs::Column::Id.eq(job.id))
         .exec(tx)
         .await?;
@@ -60,5 +52,6 @@ pub async fn delete(
         .filter(outputs::Column::DeletedAt.is_null())
         .exec_with_returning(tx)
         .await?;
+    erase::forget_handles(tx, &[job.id]).await?;
     Ok(Deleted::Done { keys: gone.into_iter().map(|output| output.key).collect() })
 }

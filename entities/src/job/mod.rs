@@ -7,7 +7,7 @@
 //! | `dispatch` | handing out slots, fairly |
 //! | `claim`, `progress`, `settle`, `cancel` | what workers and users do |
 //! | `sweep`, `rescue`, `deadlines` | what the scheduler does |
-//! | `view`, `delete` | what users read and remove |
+//! | `view`, `delete`, `erase` | what users read and remove, and what is removed when its time is over |
 //!
 //! Every change is one UPDATE on `id`, `state` and `epoch` (`guarded`); when it finds no row,
 //! someone else was first and the caller stops quietly.
@@ -19,6 +19,7 @@ mod deadlines;
 mod decide;
 mod delete;
 mod dispatch;
+mod erase;
 mod guarded;
 mod order;
 mod outcome;
@@ -38,6 +39,7 @@ pub use deadlines::{end_overdue, forget_old_idempotency_keys};
 pub use decide::{Decision, Wallet, decide};
 pub use delete::{Deleted, delete};
 pub use dispatch::{dispatch, pools_with_waiting_jobs};
+pub use erase::{Expired, erase, expired};
 pub use guarded::JobRef;
 pub use order::{Candidate, pick};
 pub use outcome::{AttemptOutcome, Kind};

@@ -92,6 +92,8 @@ pub struct Model {
     pub expires_at: Timestamp,
     /// When its user deleted it.
     pub deleted_at: Option<Timestamp>,
+    /// When its content was erased, by its user or because its time was over.
+    pub erased_at: Option<Timestamp>,
 }
 
 /// Joins are written out where they are needed.

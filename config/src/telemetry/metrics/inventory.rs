@@ -30,6 +30,7 @@ pub(super) struct Inventory {
     pub(super) provider_requests: IntCounterVec,
     pub(super) provider_request: HistogramVec,
     pub(super) credits: IntCounterVec,
+    pub(super) retention_deleted: IntCounterVec,
     pub(super) http_requests: IntCounterVec,
     pub(super) http_request: HistogramVec,
 
@@ -58,6 +59,7 @@ impl Inventory {
             provider_requests: new.counter("provider_requests_total", "Calls to providers.", &["provider", "operation", "outcome"])?,
             provider_request: new.seconds("provider_request_seconds", "How long providers took to answer.", &["provider", "operation"], &PROVIDER_SECONDS)?,
             credits: new.counter("credits_total", "Credits that were held, captured or released.", &["verb"])?,
+            retention_deleted: new.counter("retention_deleted_total", "What was deleted because its time was over.", &["what"])?,
             http_requests: new.counter("http_requests_total", "Requests that were answered.", &["route", "method", "status"])?,
             http_request: new.seconds("http_request_seconds", "How long answers took.", &["route"], &HTTP_SECONDS)?,
             queue_depth: new.gauge("queue_depth", "Jobs that are dispatched, due and unclaimed.", &["pool"])?,

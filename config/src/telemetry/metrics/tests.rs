@@ -24,6 +24,7 @@ fn filled() -> Metrics {
     metrics.provider_request("demo", "submit", "accepted", Duration::from_millis(20));
     metrics.credits("capture", 40);
     metrics.credits("capture", 2);
+    metrics.retention_deleted("file", 3);
     let took = Duration::from_millis(3);
     metrics.http_request("/v1/jobs/{id}", "GET", "200", took);
     metrics.pools(&[pool("demo")]);
@@ -57,6 +58,7 @@ fn every_metric_has_the_agreed_name_and_labels() {
     for (name, labels) in [
         ("jobs_submitted_total", "model"),
         ("jobs_finished_total", "model,status"),
+        ("retention_deleted_total", "what"),
         ("queue_depth", "pool"),
         ("jobs_waiting", "pool"),
         ("queue_oldest_seconds", "pool"),
