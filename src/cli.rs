@@ -117,8 +117,11 @@ async fn migrate(files: &Files, step: Migrate) -> Result<ExitCode> {
 fn check_config(files: &Files) -> ExitCode {
     let mode = start::mode();
     match (start::load_settings(files, mode), start::load_catalogue(files)) {
-        (Ok(settings), Ok(_)) => {
+        (Ok(settings), Ok(catalogue)) => {
             say(&settings.describe());
+            for sentence in start::not_offered(&settings, &catalogue) {
+                say(&format!("# {sentence}"));
+            }
             ExitCode::SUCCESS
         }
         (settings, catalogue) => {

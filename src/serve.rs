@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, pin::pin, process::ExitCode, sync::Arc};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use config::{
     context::Context,
-    settings::{Mode, Settings},
+    settings::{Mode, Offer, Settings},
     shutdown::Ended,
     telemetry::ops::{self, Readiness},
 };
@@ -54,6 +54,11 @@ pub(crate) async fn gateway(files: &Files) -> Result<ExitCode> {
 pub(crate) async fn workers(files: &Files, pools: &[PoolSize]) -> Result<ExitCode> {
     let settings = start::settings(files, Mode::Distributed)?;
     start::logs(&settings)?;
+    for pool in pools {
+        if let Offer::NeedsKey(variable) = settings.providers.offer(&pool.name) {
+            bail!("the pool {} needs {variable}, which is not set", pool.name);
+        }
+    }
     let ops_listener = ops::listen(settings.ops.listen, "ops.listen").await?;
     let context = start::context(files, settings, Mode::Distributed).await?;
     let parts = vec![workers_part(&context, pools.to_vec())];
@@ -164,8 +169,11 @@ fn ops_part(context: &Context, listener: TcpListener) -> Part {
     })
 }
 
+/// The pools of the settings, as far as there is a key for their provider.
 fn embedded_pools(context: &Context) -> Vec<PoolSize> {
-    let pools = context.settings.workers.pools.iter();
+    let settings = &context.settings;
+    let needs_key = |name: &str| matches!(settings.providers.offer(name), Offer::NeedsKey(_));
+    let pools = settings.workers.pools.iter().filter(|(name, _)| !needs_key(name));
     pools.map(|(name, concurrency)| PoolSize { name: name.to_owned(), concurrency }).collect()
 }
 

@@ -3,13 +3,14 @@
 use anyhow::{Context as _, Result, bail};
 use config::{
     announce::Announcer,
+    callbacks::CallbackLinks,
     catalogue::Catalogue,
     clock::Clock,
     context::{Context, Parts},
     media::{MediaLinks, MediaStore},
     queue::{Queue, RedisQueueSettings},
     secrets::MasterSecrets,
-    settings::{Mistake, Mode, Settings, Sources, environment},
+    settings::{Mistake, Mode, Offer, Settings, Sources, environment},
     shutdown::Shutdown,
     telemetry::{self, Metrics},
 };
@@ -51,6 +52,26 @@ pub(crate) fn load_catalogue(files: &Files) -> Result<Catalogue, Vec<String>> {
         }
     };
     loaded.map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect())
+}
+
+/// Whether there is such a provider and we have a key for it.
+pub(crate) fn is_offered(settings: &Settings, provider: &str) -> bool {
+    settings.providers.offer(provider) == Offer::Yes
+}
+
+/// Why models of the catalogue are not offered: one sentence for each provider.
+pub(crate) fn not_offered(settings: &Settings, catalogue: &Catalogue) -> Vec<String> {
+    let models = catalogue.providers();
+    let told = |(provider, count): (&&str, &usize)| match settings.providers.offer(provider) {
+        Offer::Yes => None,
+        Offer::NeedsKey(variable) => Some(format!(
+            "{provider}: {variable} is not set, so its pool does not run and its routes to {count} model(s) are not offered"
+        )),
+        Offer::Unknown => Some(format!(
+            "{provider}: there is no such provider, so its routes to {count} model(s) are not offered"
+        )),
+    };
+    models.iter().filter_map(told).collect()
 }
 
 /// Starts the log.
@@ -110,7 +131,7 @@ async fn shared(settings: &Settings) -> Result<(Queue, Announcer)> {
 /// Builds and starts everything that the parts share.
 pub(crate) async fn context(files: &Files, settings: Settings, mode: Mode) -> Result<Context> {
     let catalogue = match load_catalogue(files) {
-        Ok(catalogue) => catalogue,
+        Ok(catalogue) => catalogue.offering(|provider| is_offered(&settings, provider)),
         Err(mistakes) => bail!(mistakes.join("; ")),
     };
     let db = connect(&settings).await?;
@@ -128,6 +149,7 @@ pub(crate) async fn context(files: &Files, settings: Settings, mode: Mode) -> Re
     let media =
         MediaStore::local(&settings.media.dir).context("the media folder cannot be used")?;
     media.probe().await.context("the media folder cannot be used")?;
+    let callbacks = CallbackLinks::new(secrets.clone(), settings.gateway.public_url.clone());
     let links =
         MediaLinks::new(secrets, settings.media.public_url.as_url().clone(), settings.media.link);
     let (queue, announcer) = match mode {
@@ -141,6 +163,7 @@ pub(crate) async fn context(files: &Files, settings: Settings, mode: Mode) -> Re
         announcer,
         media,
         links,
+        callbacks,
         clock,
         catalogue,
         metrics: Metrics::new().context("the metrics cannot be set up")?,

@@ -4,6 +4,7 @@
 //! the media store, and hands them out as one [`context::Context`].
 
 pub mod announce;
+pub mod callbacks;
 pub mod catalogue;
 pub mod clock;
 pub mod context;

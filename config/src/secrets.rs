@@ -23,12 +23,15 @@ const TAG: usize = 16;
 pub enum Purpose {
     /// Links to media.
     MediaLink,
+    /// Addresses that providers report to.
+    CallbackMac,
 }
 
 impl Purpose {
     fn label(self) -> &'static [u8] {
         match self {
             Self::MediaLink => b"tiktomato media link v1",
+            Self::CallbackMac => b"tiktomato callback mac v1",
         }
     }
 }

@@ -9,6 +9,7 @@ mod m20261101_000002_ledger;
 mod m20261101_000003_jobs;
 mod m20261101_000004_coordination;
 mod m20261101_000007_retention;
+mod m20261124_000005_billed_units;
 
 use sea_orm::{ConnectionTrait, DbErr};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
@@ -25,6 +26,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261101_000003_jobs::Migration),
             Box::new(m20261101_000004_coordination::Migration),
             Box::new(m20261101_000007_retention::Migration),
+            Box::new(m20261124_000005_billed_units::Migration),
         ]
     }
 }

@@ -26,7 +26,7 @@ pub(crate) enum Task {
 }
 
 /// All of them.
-pub(crate) const TASKS: [Task; 8] = [
+pub(crate) const TASKS: [Task; 9] = [
     Task::Rescue,
     Task::Sweep,
     Task::Deadlines,

@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use config::context::Context;
+use config::{context::Context, net::Fetcher};
 use entities::{
     Effects, Timestamp, WriteError,
-    job::{AttemptOutcome, Ending, Failure, JobRef, end},
+    job::{AttemptOutcome, Ending, Failure, JobRef, Usage, end, note_usage},
     tables::{attempts, jobs},
 };
 use futures::future::BoxFuture;
@@ -21,6 +21,7 @@ pub(crate) struct Engine {
     pub(crate) provider: Arc<dyn Provider>,
     pub(crate) pool: Arc<str>,
     pub(crate) lease: Duration,
+    pub(crate) fetcher: Fetcher,
     /// Rung when a job of this process is due sooner than the poll loop expects.
     pub(crate) due: Arc<Notify>,
 }
@@ -79,6 +80,36 @@ impl Engine {
         .await
     }
 
+    /// Ends the job without a result, and records what the call used nevertheless.
+    pub(crate) async fn end_used(
+        &self,
+        job: &jobs::Model,
+        attempt: &attempts::Model,
+        outcome: AttemptOutcome,
+        ending: Ending,
+        usage: Usage,
+    ) -> Result<(), WorkError> {
+        self.note_usage(job, attempt, usage).await?;
+        self.end(job, attempt, outcome, ending).await.map(drop)
+    }
+
+    /// Records what a call used, whatever became of its job.
+    pub(crate) async fn note_usage(
+        &self,
+        job: &jobs::Model,
+        attempt: &attempts::Model,
+        usage: Usage,
+    ) -> Result<(), WorkError> {
+        if usage == Usage::UNKNOWN {
+            return Ok(());
+        }
+        let attempt_id = attempt.id;
+        let noted = self.context.writer.run(job.workspace_id.0, move |tx| {
+            Box::pin(async move { note_usage(tx, attempt_id, usage).await })
+        });
+        Ok(noted.await?)
+    }
+
     /// The call that `attempt` stands for.
     pub(crate) fn call(
         &self,
@@ -90,7 +121,8 @@ impl Engine {
             attempt_id: attempt.id,
             provider_model: attempt.provider_model.clone(),
             input: route.input,
-            callback_url: None,
+            callback_url: self.context.callbacks.url(self.provider.name(), attempt.id),
+            unit_usd_micros: route.unit_usd_micros,
             deadline: job.run_deadline.unwrap_or(job.queue_deadline),
         })
     }

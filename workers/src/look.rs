@@ -110,7 +110,7 @@ impl Engine {
                 };
                 self.end(job, attempt, AttemptOutcome::Canceled, ending).await.map(drop)
             }
-            Ok(Polled::Failed(refusal)) => {
+            Ok(Polled::Failed(refusal, usage)) => {
                 tracing::info!(%refusal, "the provider ended the call without a result");
                 let outcome = match &refusal {
                     Refusal::Rejected(_) | Refusal::Moderated => outcome_of(&refusal),
@@ -123,10 +123,13 @@ impl Engine {
                     AttemptOutcome::Failed => failure_of(&Refusal::Unknown(String::new())),
                     _ => failure_of(&refusal),
                 };
-                self.end(job, attempt, outcome, Ending::Failed(failure)).await.map(drop)
+                self.end_used(job, attempt, outcome, Ending::Failed(failure), usage).await
             }
             Err(refusal) => {
-                tracing::debug!(%refusal, "a look at the provider failed");
+                match &refusal {
+                    Refusal::Account(_) => self.account_alarm(&refusal),
+                    _ => tracing::debug!(%refusal, "a look at the provider failed"),
+                }
                 let own = policy::failed_poll_delay(job.polls, Self::dice());
                 let wait = match refusal {
                     Refusal::Throttled { retry_after: Some(asked) } => own.max(asked),
@@ -143,17 +146,18 @@ impl Engine {
         attempt: &attempts::Model,
         finished: Finished,
     ) -> Result<(), WorkError> {
-        let (guard, attempt_id, cost) = (JobRef::from(job), attempt.id, finished.cost_usd_micros);
+        let (guard, attempt_id, usage) = (JobRef::from(job), attempt.id, finished.usage);
         let ready = self
             .context
             .writer
             .run(job.workspace_id.0, move |tx| {
-                Box::pin(async move { job::media_ready(tx, &guard, attempt_id, cost).await })
+                Box::pin(async move { job::media_ready(tx, &guard, attempt_id, usage).await })
             })
             .await?;
         match ready {
             Some(job) => self.store(&job, attempt, finished).await,
-            None => Ok(()),
+            // Its job has ended: the cost is recorded, the result discarded.
+            None => self.note_usage(job, attempt, usage).await,
         }
     }
 
@@ -173,7 +177,7 @@ impl Engine {
         match polled {
             Ok(Polled::Finished(finished)) => self.store(job, attempt, finished).await,
             Ok(Polled::Running { .. }) | Err(_) => self.store_later(job, attempt).await,
-            Ok(Polled::Canceled | Polled::Failed(_)) => self.media_lost(job, attempt).await,
+            Ok(Polled::Canceled | Polled::Failed(..)) => self.media_lost(job, attempt).await,
         }
     }
 
@@ -225,6 +229,13 @@ impl Engine {
         })
         .await
         .map(drop)
+    }
+
+    /// Our account at the provider is at fault: an operator must act. The metric behind the alert
+    /// is `provider_requests_total{outcome="account"}`.
+    pub(crate) fn account_alarm(&self, refusal: &Refusal) {
+        let provider = self.provider.name();
+        tracing::error!(provider, %refusal, "the provider refuses our account; its jobs wait");
     }
 
     pub(crate) fn count(&self, operation: &'static str, refusal: Option<&Refusal>, asked: Instant) {

@@ -4,7 +4,10 @@
 use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use apalis::prelude::Monitor;
-use config::context::Context;
+use config::{
+    context::Context,
+    net::{ClientError, Fetcher},
+};
 use entities::{job, pools};
 use tokio::sync::Notify;
 
@@ -32,6 +35,7 @@ pub async fn run(
     providers: &BTreeMap<String, Arc<dyn Provider>>,
     sizes: &[PoolSize],
 ) -> Result<(), PoolError> {
+    let fetcher = Fetcher::new()?;
     let mut monitor = Monitor::new();
     let mut loops = Vec::new();
     for size in sizes {
@@ -50,6 +54,7 @@ pub async fn run(
             provider: Arc::clone(provider),
             pool: size.name.as_str().into(),
             lease: context.settings.workers.lease,
+            fetcher: fetcher.clone(),
             due: Arc::new(Notify::new()),
         };
         let submitting = engine.clone();
@@ -84,8 +89,11 @@ pub async fn run(
 }
 
 /// A pool that cannot run.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum PoolError {
+    /// Media could not be fetched.
+    #[error(transparent)]
+    Client(#[from] ClientError),
     /// No provider serves it.
     #[error("there is no provider for the pool {name:?}")]
     UnknownPool {

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use config::media::{MediaError, MediaKey, PutLimits};
 use entities::{
     job::{self, AttemptOutcome, Ending, Failure, JobRef, Kind, NewOutput, policy},
@@ -80,7 +81,8 @@ impl Engine {
         let mut outputs = Vec::new();
         for (position, artifact) in artifacts.into_iter().take(asked).enumerate() {
             let key = MediaKey::output(job.id, position);
-            let stored = self.context.media.put(&key, bytes_of(artifact), limits).await?;
+            let source = self.open(artifact, limits.bytes()).await?;
+            let stored = self.context.media.put(&key, source, limits).await?;
             outputs.push(NewOutput {
                 key: stored.key.to_string(),
                 content_type: stored.content_type.mime().to_owned(),
@@ -92,6 +94,21 @@ impl Engine {
             });
         }
         Ok(outputs)
+    }
+
+    /// The bytes of a file, wherever they come from.
+    async fn open(
+        &self,
+        artifact: Artifact,
+        most: u64,
+    ) -> Result<BoxStream<'static, std::io::Result<Bytes>>, MediaError> {
+        Ok(match artifact.source {
+            ArtifactSource::Bytes(bytes) => futures::stream::once(async { Ok(bytes) }).boxed(),
+            ArtifactSource::Stream(stream) => stream,
+            ArtifactSource::Url(url) => {
+                self.fetcher.open(&url, self.provider.media_origins(), most).await?
+            }
+        })
     }
 
     /// Renews the lease until that fails.
@@ -145,12 +162,5 @@ impl Engine {
         });
         self.end(job, attempt, AttemptOutcome::Failed, ending).await?;
         Ok(())
-    }
-}
-
-fn bytes_of(artifact: Artifact) -> BoxStream<'static, std::io::Result<bytes::Bytes>> {
-    match artifact.source {
-        ArtifactSource::Bytes(bytes) => futures::stream::once(async { Ok(bytes) }).boxed(),
-        ArtifactSource::Stream(stream) => stream,
     }
 }

@@ -92,19 +92,19 @@ impl Engine {
             Ok(Submitted::Accepted(accepted)) => self.accepted(job, attempt, accepted).await,
             Ok(Submitted::Finished(finished)) => {
                 let (guard, attempt_id, now) = (JobRef::from(job), attempt.id, self.now());
-                let cost = finished.cost_usd_micros;
+                let usage = finished.usage;
                 let stored = self
                     .context
                     .writer
                     .run(job.workspace_id.0, move |tx| {
                         Box::pin(async move {
-                            job::finished_at_once(tx, &guard, attempt_id, cost, now).await
+                            job::finished_at_once(tx, &guard, attempt_id, usage, now).await
                         })
                     })
                     .await?;
                 match stored {
                     Some(job) => self.store(&job, attempt, finished).await,
-                    None => Ok(()),
+                    None => self.note_usage(job, attempt, usage).await,
                 }
             }
             Err(refusal) => self.refused(job, attempt, &refusal).await,
@@ -139,7 +139,10 @@ impl Engine {
         refusal: &Refusal,
     ) -> Result<(), WorkError> {
         let outcome = outcome_of(refusal);
-        tracing::info!(%refusal, "the provider did not take the job");
+        match refusal {
+            Refusal::Account(_) => self.account_alarm(refusal),
+            _ => tracing::info!(%refusal, "the provider did not take the job"),
+        }
         let dice = Self::dice();
         match refusal {
             Refusal::Rejected(_) | Refusal::Moderated => {

@@ -6,7 +6,7 @@
 mod file;
 mod input;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use entities::{
     Credits,
@@ -53,6 +53,9 @@ struct Route {
     /// Fields that the provider always gets.
     #[serde(default)]
     constants: Map<String, Value>,
+    /// What one of the provider's billing units costs us, in millionths of a US dollar, where the
+    /// provider says how many units a call took.
+    unit_usd_micros: Option<u32>,
 }
 
 impl Catalogue {
@@ -70,6 +73,31 @@ impl Catalogue {
     /// Every mistake found.
     pub fn load(text: &str, source: &str) -> Result<Self, Vec<CatalogueMistake>> {
         file::read(text, source).map(|models| Self { models })
+    }
+
+    /// Leaves out the routes of providers that `offers` does not know, and the models that have no
+    /// route left.
+    #[must_use]
+    pub fn offering(mut self, offers: impl Fn(&str) -> bool) -> Self {
+        self.models.retain(|_, model| {
+            model.routes.retain(|route| offers(&route.provider));
+            !model.routes.is_empty()
+        });
+        self
+    }
+
+    /// How many models each provider has a route to.
+    #[must_use]
+    pub fn providers(&self) -> BTreeMap<&str, usize> {
+        let mut providers = BTreeMap::new();
+        for model in self.models.values() {
+            let names: BTreeSet<&str> =
+                model.routes.iter().map(|route| route.provider.as_str()).collect();
+            for name in names {
+                *providers.entry(name).or_default() += 1;
+            }
+        }
+        providers
     }
 
     /// The model with this id.
@@ -167,6 +195,7 @@ impl Route {
             pool: self.provider.clone(),
             provider_model: self.provider_model.clone(),
             input: Value::Object(mapped),
+            unit_usd_micros: self.unit_usd_micros.map(i64::from),
         }
     }
 }

@@ -16,6 +16,7 @@ use entities::{
 
 use crate::{
     announce::Announcer,
+    callbacks::CallbackLinks,
     catalogue::Catalogue,
     clock::Clock,
     media::{MediaLinks, MediaStore},
@@ -45,6 +46,8 @@ pub struct Context {
     pub media: MediaStore,
     /// Makes and checks links to media.
     pub links: MediaLinks,
+    /// Makes and checks the addresses that providers report to.
+    pub callbacks: CallbackLinks,
     /// The time.
     pub clock: Clock,
     /// The models.
@@ -70,6 +73,8 @@ pub struct Parts {
     pub media: MediaStore,
     /// Links to it.
     pub links: MediaLinks,
+    /// The addresses that providers report to.
+    pub callbacks: CallbackLinks,
     /// The time.
     pub clock: Clock,
     /// The models.
@@ -114,6 +119,7 @@ impl Context {
             announcer: parts.announcer,
             media: parts.media,
             links: parts.links,
+            callbacks: parts.callbacks,
             clock: parts.clock,
             catalogue: Arc::new(parts.catalogue),
             metrics: parts.metrics,

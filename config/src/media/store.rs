@@ -26,6 +26,7 @@ use super::{
     BadKey, ContentType, MediaKey, ebml,
     probe::{self, START},
 };
+use crate::net::FetchError;
 
 /// A part of a multipart upload; at most this much of a file is in memory, images apart.
 const PART: usize = 4 * 1024 * 1024;
@@ -45,8 +46,11 @@ pub enum MediaError {
     /// The bytes stopped coming. Worth another try.
     #[error("the source failed: {0}")]
     Source(String),
+    /// It lies where nothing may be read from.
+    #[error("{0}")]
+    Forbidden(String),
     /// More bytes than allowed.
-    #[error("the file is larger than {0} bytes")]
+    #[error("the file is larger than allowed: {0} bytes")]
     TooLarge(u64),
     /// Not a type of media that the model delivers.
     #[error("the file is not of a type that is allowed here")]
@@ -73,8 +77,22 @@ impl MediaError {
     #[must_use]
     pub fn is_final(&self) -> bool {
         match self {
-            Self::TooLarge(_) | Self::WrongType | Self::Unreadable(_) | Self::BadKey(_) => true,
+            Self::Forbidden(_)
+            | Self::TooLarge(_)
+            | Self::WrongType
+            | Self::Unreadable(_)
+            | Self::BadKey(_) => true,
             Self::Source(_) | Self::NotFound | Self::Full | Self::Store(_) => false,
+        }
+    }
+}
+
+impl From<FetchError> for MediaError {
+    fn from(error: FetchError) -> Self {
+        match error {
+            FetchError::Forbidden(_) => Self::Forbidden(error.to_string()),
+            FetchError::TooLarge(bytes) => Self::TooLarge(bytes),
+            FetchError::Failed(text) => Self::Source(text),
         }
     }
 }
@@ -120,6 +138,14 @@ impl PutLimits {
     #[must_use]
     pub fn video() -> Self {
         Self { kind: Kind::Video, bytes: 2_000_000_000 }
+    }
+}
+
+impl PutLimits {
+    /// The largest file, in bytes.
+    #[must_use]
+    pub fn bytes(self) -> u64 {
+        self.bytes
     }
 }
 

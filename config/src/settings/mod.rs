@@ -7,6 +7,7 @@ mod layers;
 mod mistake;
 mod outside;
 mod pools;
+mod providers;
 mod reader;
 mod sections;
 mod shown;
@@ -19,10 +20,9 @@ use std::{collections::BTreeMap, net::SocketAddr, path::Path};
 use serde::Serialize;
 
 pub use mistake::{Mistake, Place};
-pub use outside::{
-    ClockSettings, Data, Database, Log, LogFormat, Media, Providers, Redis, Secrets, Stripe,
-};
+pub use outside::{ClockSettings, Data, Database, Log, LogFormat, Media, Redis, Secrets, Stripe};
 pub use pools::Pools;
+pub use providers::{Offer, Providers};
 pub use sections::{Demo, Gateway, Limits, Ops, Retention, Scheduler, Submit, Workers};
 pub use urls::{BaseUrl, DatabaseKind, DatabaseUrl, RedisUrl};
 

@@ -196,29 +196,6 @@ impl ClockSettings {
     }
 }
 
-/// Keys for outside providers.
-#[derive(Debug, Clone, Serialize)]
-pub struct Providers {
-    /// fal.ai
-    #[serde(serialize_with = "shown::secret")]
-    pub fal_key: Option<SecretString>,
-    /// Hugging Face
-    #[serde(serialize_with = "shown::secret")]
-    pub hf_token: Option<SecretString>,
-    /// kie.ai
-    #[serde(serialize_with = "shown::secret")]
-    pub kie_api_key: Option<SecretString>,
-}
-
-impl Providers {
-    pub(super) fn read(reader: &mut Reader) -> Option<Self> {
-        let fal_key = reader.secret("providers.fal_key");
-        let hf_token = reader.secret("providers.hf_token");
-        let kie_api_key = reader.secret("providers.kie_api_key");
-        Some(Self { fal_key: fal_key?, hf_token: hf_token?, kie_api_key: kie_api_key? })
-    }
-}
-
 /// Payments.
 #[derive(Debug, Clone, Serialize)]
 pub struct Stripe {

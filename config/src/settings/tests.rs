@@ -208,8 +208,9 @@ fn pools_are_replaced_or_changed_one_by_one() {
             .map(|(name, size)| format!("{name}={size}"))
             .collect::<Vec<_>>()
     };
-    assert_eq!(pools(&[]), ["demo=8", "fal=4"]);
-    assert_eq!(pools(&[("TIKTOMATO__WORKERS__POOLS__DEMO", "0")]), ["fal=4"]);
+    let (hf, kie) = ("huggingface=16", "kieai=16");
+    assert_eq!(pools(&[]), ["demo=8", "fal=4", hf, kie]);
+    assert_eq!(pools(&[("TIKTOMATO__WORKERS__POOLS__DEMO", "0")]), ["fal=4", hf, kie]);
     assert_eq!(pools(&[("TIKTOMATO__WORKERS__POOLS", "kie=2")]), ["kie=2"]);
     let both = [("TIKTOMATO__WORKERS__POOLS", "kie=2"), ("TIKTOMATO__WORKERS__POOLS__FAL", "9")];
     assert_eq!(pools(&both), ["fal=9", "kie=2"]);
@@ -247,10 +248,26 @@ fn the_default_file_and_the_description_name_every_setting() {
         })
         .collect();
     let names = |toml: &str| -> BTreeSet<String> {
-        let pools = "workers.pools.demo";
         let layer = layers::text(toml, &Place::BuiltIn).unwrap();
-        layer.into_keys().map(|key| key.replace(pools, "workers.pools")).collect()
+        let whole = |key: String| match key.strip_prefix("workers.pools.") {
+            Some(_) => "workers.pools".to_owned(),
+            None => key,
+        };
+        layer.into_keys().map(whole).collect()
     };
     assert_eq!(names(&uncommented), asked);
     assert_eq!(names(&settings.describe()), asked);
+}
+
+#[test]
+fn a_provider_is_offered_with_its_key() {
+    let settings = embedded(&[("FAL_KEY", "id:secret")]).unwrap();
+    let offers = Providers::NAMES.map(|name| settings.providers.offer(name));
+    assert_eq!(
+        offers,
+        [Offer::Yes, Offer::Yes, Offer::NeedsKey("HF_TOKEN"), Offer::NeedsKey("KIE_API_KEY")]
+    );
+    assert_eq!(settings.providers.offer("nobody"), Offer::Unknown);
+    let sentence = only(embedded(&[("TIKTOMATO__PROVIDERS__FAL_MEDIA_HOSTS", "a.b.c,bad host")]));
+    assert!(sentence.contains("\"bad host\""), "{sentence}");
 }

@@ -92,6 +92,7 @@ pub async fn claim(
         accepted_at: Set(None),
         finished_at: Set(None),
         cost_usd_micros: Set(None),
+        billed_units_micros: Set(None),
     };
     let attempt = attempts::Entity::insert(attempt).exec_with_returning(db).await?;
     Ok(Some(Claimed { job, attempt: Some(attempt) }))

@@ -42,13 +42,13 @@ pub use dispatch::{dispatch, pools_with_waiting_jobs};
 pub use erase::{Expired, erase, expired};
 pub use guarded::JobRef;
 pub use order::{Candidate, pick};
-pub use outcome::{AttemptOutcome, Kind};
+pub use outcome::{AttemptOutcome, Kind, Usage};
 pub use progress::{
     Acceptance, HandBack, accepted, bound, finished_at_once, hand_back, mark_cancel_sent,
     media_ready, poll_again, store_again, uncertain,
 };
 pub use rescue::rescue;
-pub use settle::{Ending, Failure, NewOutput, end, late_result, succeed};
+pub use settle::{Ending, Failure, NewOutput, end, note_usage, succeed};
 pub use state::{IllegalMove, JobState, PublicStatus};
 pub use submit::{NewJob, Verdict};
 pub use sweep::sweep;

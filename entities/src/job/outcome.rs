@@ -29,6 +29,20 @@ impl Kind {
     }
 }
 
+/// What a provider says that a call used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// What it cost us, in millionths of a US dollar.
+    pub cost_usd_micros: Option<i64>,
+    /// Millionths of the unit that the provider bills by.
+    pub billed_units_micros: Option<i64>,
+}
+
+impl Usage {
+    /// Nothing is known.
+    pub const UNKNOWN: Self = Self { cost_usd_micros: None, billed_units_micros: None };
+}
+
 /// How an attempt ended, or where it stands.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, Serialize, Deserialize,

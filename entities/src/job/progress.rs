@@ -6,7 +6,7 @@ use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait
 use serde_json::Value as Json;
 
 use super::{
-    AttemptOutcome, JobRef, JobState,
+    AttemptOutcome, JobRef, JobState, Usage,
     guarded::{Shows, change},
     policy, settle,
 };
@@ -106,10 +106,10 @@ pub async fn finished_at_once(
     db: &impl ConnectionTrait,
     job: &JobRef,
     attempt_id: AttemptId,
-    cost_usd_micros: Option<i64>,
+    usage: Usage,
     now: Timestamp,
 ) -> Result<Option<jobs::Model>, DbErr> {
-    let moved = media_ready(db, job, attempt_id, cost_usd_micros).await?;
+    let moved = media_ready(db, job, attempt_id, usage).await?;
     if moved.is_some() {
         attempts::Entity::update_many()
             .set(attempts::ActiveModel { accepted_at: Set(Some(now)), ..Default::default() })
@@ -129,7 +129,7 @@ pub async fn media_ready(
     db: &impl ConnectionTrait,
     job: &JobRef,
     attempt_id: AttemptId,
-    cost_usd_micros: Option<i64>,
+    usage: Usage,
 ) -> Result<Option<jobs::Model>, DbErr> {
     let moved = change(
         db,
@@ -139,15 +139,8 @@ pub async fn media_ready(
         jobs::ActiveModel { progress: Set(Some(1.0)), lost_leases: Set(0), ..Default::default() },
     )
     .await?;
-    if moved.is_some() && cost_usd_micros.is_some() {
-        attempts::Entity::update_many()
-            .set(attempts::ActiveModel {
-                cost_usd_micros: Set(cost_usd_micros),
-                ..Default::default()
-            })
-            .filter(attempts::Column::Id.eq(attempt_id))
-            .exec(db)
-            .await?;
+    if moved.is_some() {
+        settle::note_usage(db, attempt_id, usage).await?;
     }
     Ok(moved)
 }

@@ -9,7 +9,7 @@ use sea_orm::{
 };
 
 use super::{
-    AttemptOutcome, JobRef, JobState,
+    AttemptOutcome, JobRef, JobState, Usage,
     guarded::{Shows, change},
     progress::shown,
 };
@@ -120,17 +120,26 @@ pub async fn end(
     close_hold(db, &done, None, now).await.map(Some)
 }
 
-/// A result that arrived after the job's end: its cost is recorded, the rest is discarded.
+/// Records what a call used, as far as the provider says. Also for a result that came after the
+/// job's end: the rest of it is discarded, what it cost is not.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn late_result(
+pub async fn note_usage(
     db: &impl ConnectionTrait,
     attempt_id: AttemptId,
-    cost_usd_micros: Option<i64>,
+    usage: Usage,
 ) -> Result<(), DbErr> {
+    if usage == Usage::UNKNOWN {
+        return Ok(());
+    }
+    let known = |value: Option<i64>| value.map_or(sea_orm::NotSet, |value| Set(Some(value)));
     attempts::Entity::update_many()
-        .set(attempts::ActiveModel { cost_usd_micros: Set(cost_usd_micros), ..Default::default() })
+        .set(attempts::ActiveModel {
+            cost_usd_micros: known(usage.cost_usd_micros),
+            billed_units_micros: known(usage.billed_units_micros),
+            ..Default::default()
+        })
         .filter(attempts::Column::Id.eq(attempt_id))
         .exec(db)
         .await?;

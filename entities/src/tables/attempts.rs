@@ -40,6 +40,8 @@ pub struct Model {
     pub finished_at: Option<Timestamp>,
     /// What it cost us.
     pub cost_usd_micros: Option<i64>,
+    /// How much the provider says that it used: millionths of the unit that it bills by.
+    pub billed_units_micros: Option<i64>,
 }
 
 /// Joins are written out where they are needed.

@@ -8,7 +8,8 @@ use std::{future::Future, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::TryStreamExt;
+use config::net::Fetcher;
+use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::{
     Accepted, Artifact, ArtifactSource, Call, CancelOutcome, Finished, Polled, Provider, Refusal,
@@ -17,6 +18,9 @@ use super::{
 
 /// How often something that must happen is looked for before the check fails.
 const LOOKS: u32 = 1_000;
+
+/// The largest file that a fixture delivers.
+const LARGEST: u64 = 10_000_000;
 
 /// A kind of [`Refusal`], without its words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,7 +113,7 @@ async fn a_good_call_finishes(fixture: &impl ProviderFixture) {
     assert_eq!(fixture.accepted().await, 1, "one submit is accepted once");
     let accepted = match submitted {
         Submitted::Finished(finished) => {
-            check_media(&files(finished).await);
+            check_media(&files(fixture, finished).await);
             return;
         }
         Submitted::Accepted(accepted) => accepted,
@@ -127,14 +131,14 @@ async fn a_good_call_finishes(fixture: &impl ProviderFixture) {
     let Polled::Finished(finished) = ended(fixture, &call, &accepted).await else {
         panic!("a good call finishes")
     };
-    let first = files(finished).await;
+    let first = files(fixture, finished).await;
     check_media(&first);
     let again = ended(fixture, &call, &accepted).await;
     match again {
         Polled::Finished(finished) if fixture.provider().capabilities().rereads_results => {
-            assert_eq!(files(finished).await, first, "a result reads the same again");
+            assert_eq!(files(fixture, finished).await, first, "a result reads the same again");
         }
-        Polled::Finished(_) | Polled::Failed(_) => {}
+        Polled::Finished(_) | Polled::Failed(..) => {}
         other => panic!("a finished call stays finished: {other:?}"),
     }
     assert_eq!(fixture.accepted().await, 1, "polls submit nothing");
@@ -163,7 +167,7 @@ async fn refusals_arise_as_promised(fixture: &impl ProviderFixture) {
                 fixture.let_finish().await;
                 for _ in 0..2 {
                     match ended(fixture, &call, &accepted).await {
-                        Polled::Failed(refusal) => assert_eq!(Kind::from(&refusal), kind),
+                        Polled::Failed(refusal, _) => assert_eq!(Kind::from(&refusal), kind),
                         other => panic!("{kind:?} expected: {other:?}"),
                     }
                 }
@@ -236,7 +240,7 @@ async fn a_stranger_is_refused(fixture: &impl ProviderFixture) {
         let handle = serde_json::Value::Null;
         let stranger = Accepted { request_id: id.to_owned(), handle, poll_after: Duration::ZERO };
         let polled = fixture.provider().poll(&call, &stranger).await;
-        assert!(matches!(polled, Err(_) | Ok(Polled::Failed(_))), "{id:?}: {polled:?}");
+        assert!(matches!(polled, Err(_) | Ok(Polled::Failed(..))), "{id:?}: {polled:?}");
         let canceled = fixture.provider().cancel(&call, &stranger).await;
         assert!(!matches!(canceled, Ok(CancelOutcome::Canceled)), "{id:?}: {canceled:?}");
     }
@@ -266,17 +270,22 @@ fn words(refusal: &Refusal) {
 }
 
 /// Each file's declared type and bytes.
-async fn files(finished: Finished) -> Vec<(Option<String>, Bytes)> {
-    assert!(finished.cost_usd_micros.is_none_or(|cost| cost >= 0));
+async fn files(fixture: &impl ProviderFixture, finished: Finished) -> Vec<(Option<String>, Bytes)> {
+    let usage = finished.usage;
+    assert!(usage.cost_usd_micros.is_none_or(|cost| cost >= 0));
+    assert!(usage.billed_units_micros.is_none_or(|units| units >= 0));
     let mut files = Vec::new();
     for Artifact { content_type, source } in finished.artifacts {
-        let bytes = match source {
-            ArtifactSource::Bytes(bytes) => bytes,
-            ArtifactSource::Stream(stream) => {
-                let parts = stream.try_collect::<Vec<_>>().await.expect("a stream of bytes");
-                parts.concat().into()
+        let stream = match source {
+            ArtifactSource::Bytes(bytes) => futures::stream::once(async { Ok(bytes) }).boxed(),
+            ArtifactSource::Stream(stream) => stream,
+            ArtifactSource::Url(url) => {
+                let (fetcher, allowed) = (Fetcher::new(), fixture.provider().media_origins());
+                fetcher.expect("a client").open(&url, allowed, LARGEST).await.expect("a file")
             }
         };
+        let parts = stream.try_collect::<Vec<_>>().await.expect("a stream of bytes");
+        let bytes = parts.concat().into();
         files.push((content_type, bytes));
     }
     files

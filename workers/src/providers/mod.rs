@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use entities::{Timestamp, ids::AttemptId};
+use config::net::{Origins, Unanswered};
+use entities::{Timestamp, ids::AttemptId, job::Usage};
 use futures::stream::BoxStream;
+use http::HeaderMap;
 use url::Url;
 
 /// What is asked of a provider: one attempt of one job on one route.
@@ -28,6 +30,8 @@ pub struct Call {
     pub callback_url: Option<Url>,
     /// The provider need not start after this.
     pub deadline: Timestamp,
+    /// What one of the provider's billing units costs us, in millionths of a US dollar.
+    pub unit_usd_micros: Option<i64>,
 }
 
 /// A call that the provider accepted.
@@ -55,8 +59,8 @@ pub enum Submitted {
 pub struct Finished {
     /// The media, in order.
     pub artifacts: Vec<Artifact>,
-    /// What it cost us, in millionths of a US dollar, where the provider says.
-    pub cost_usd_micros: Option<i64>,
+    /// What the provider says that it used.
+    pub usage: Usage,
 }
 
 /// One media file at the provider.
@@ -71,6 +75,8 @@ pub struct Artifact {
 pub enum ArtifactSource {
     /// They came with the answer.
     Bytes(Bytes),
+    /// They are read from here, if it is one of [`Provider::media_origins`].
+    Url(Url),
     /// They are produced as they are read.
     Stream(BoxStream<'static, std::io::Result<Bytes>>),
 }
@@ -79,6 +85,8 @@ impl std::fmt::Debug for Artifact {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let source = match &self.source {
             ArtifactSource::Bytes(bytes) => format!("{} bytes", bytes.len()),
+            // Its path may be all that protects the file.
+            ArtifactSource::Url(url) => format!("at {}", url.origin().ascii_serialization()),
             ArtifactSource::Stream(_) => "stream".to_owned(),
         };
         f.debug_struct("Artifact")
@@ -102,8 +110,8 @@ pub enum Polled {
     Finished(Finished),
     /// The provider confirms that it was canceled.
     Canceled,
-    /// It ended without a result.
-    Failed(Refusal),
+    /// It ended without a result, which may have cost us all the same.
+    Failed(Refusal, Usage),
 }
 
 /// What came of asking the provider to cancel.
@@ -141,6 +149,31 @@ pub enum Refusal {
     /// Our account at the provider is at fault; an operator must act.
     #[error("account: {0}")]
     Account(String),
+}
+
+impl From<Unanswered> for Refusal {
+    fn from(error: Unanswered) -> Self {
+        match error {
+            Unanswered::NotSent(text) => Self::Unavailable(text),
+            Unanswered::Unknown(text) => Self::Unknown(text),
+        }
+    }
+}
+
+/// What a stored callback is good for.
+#[derive(Debug, Clone)]
+pub enum Callback {
+    /// Something happened: the job should be looked at now. Nothing that the callback says is
+    /// believed; the look asks the provider.
+    WakeUp,
+    /// The provider proves, by its signature, that this call was accepted: the uncertain job can
+    /// be bound to it.
+    Bound(Accepted),
+    /// It is good for nothing, and this is why.
+    Ignored(String),
+    /// It could not be checked now (the provider's keys could not be read, …). Worth another try
+    /// while the job is uncertain.
+    Later(String),
 }
 
 /// What a provider can do.
@@ -181,6 +214,27 @@ pub trait Provider: Send + Sync + 'static {
     /// # Errors
     /// When the question itself failed.
     async fn cancel(&self, call: &Call, accepted: &Accepted) -> Result<CancelOutcome, Refusal>;
+
+    /// Where its media may be read from. Nowhere, unless the provider says so.
+    fn media_origins(&self) -> &Origins {
+        const { &Origins::NONE }
+    }
+
+    /// Judges a callback that came to the address of `call` with the right MAC and was stored as
+    /// it came: `headers` and the raw `body`, at the time `now`. `accepted` is what is known of the
+    /// call; `None` means that its answer was lost and the job is uncertain.
+    ///
+    /// The MAC proves only that the caller knows the address. So a callback is never the source
+    /// of a result: at most it wakes the poll loop, or, if the provider has signed it, binds the
+    /// provider's id to the call. Safe to repeat: callbacks come late, twice, or never.
+    async fn callback(
+        &self,
+        call: &Call,
+        accepted: Option<&Accepted>,
+        headers: &HeaderMap,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Callback;
 
     /// Finds a call whose answer was lost, by our attempt id.
     ///

@@ -38,7 +38,8 @@ use std::{
 };
 
 use async_trait::async_trait;
-use entities::Timestamp;
+use entities::{Timestamp, job::Usage};
+use http::HeaderMap;
 use sha2::{Digest, Sha256};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 use uuid::Uuid;
@@ -50,7 +51,8 @@ use self::{
     record::{AppendError, End, Entry, Record},
 };
 use super::{
-    Accepted, Call, CancelOutcome, Capabilities, Finished, Polled, Provider, Refusal, Submitted,
+    Accepted, Call, Callback, CancelOutcome, Capabilities, Finished, Polled, Provider, Refusal,
+    Submitted,
 };
 
 /// The demo provider's name in the catalogue, in metrics and in attempts.
@@ -133,7 +135,7 @@ impl DemoProvider {
             Ok(Err(error)) => return Err(Refusal::Unknown(format!("not encoded: {error}"))),
             Err(panic) => return Err(Refusal::Unknown(format!("not painted: {panic}"))),
         };
-        Ok(Finished { artifacts, cost_usd_micros: Some(0) })
+        Ok(Finished { artifacts, usage: Usage { cost_usd_micros: Some(0), ..Usage::UNKNOWN } })
     }
 }
 
@@ -189,7 +191,7 @@ impl Provider for DemoProvider {
             }),
             Look::Canceled => Ok(Polled::Canceled),
             Look::Finished(Order { fail: Some(Fail::Moderated), .. }) => {
-                Ok(Polled::Failed(Refusal::Moderated))
+                Ok(Polled::Failed(Refusal::Moderated, Usage::UNKNOWN))
             }
             Look::Finished(order) => self.paint(order).await.map(Polled::Finished),
         }
@@ -212,6 +214,17 @@ impl Provider for DemoProvider {
             })
         })
         .await
+    }
+
+    async fn callback(
+        &self,
+        _call: &Call,
+        _accepted: Option<&Accepted>,
+        _headers: &HeaderMap,
+        _body: &[u8],
+        _now: Timestamp,
+    ) -> Callback {
+        Callback::Ignored("the demo provider sends no callbacks".to_owned())
     }
 
     async fn lookup(&self, call: &Call) -> Result<Option<Accepted>, Refusal> {

@@ -58,7 +58,7 @@ impl Fixture {
         };
         let file = |artifact: Artifact| match artifact.source {
             ArtifactSource::Bytes(bytes) => (artifact.content_type.unwrap(), bytes),
-            ArtifactSource::Stream(_) => panic!("not bytes"),
+            ArtifactSource::Url(_) | ArtifactSource::Stream(_) => panic!("not bytes"),
         };
         finished.artifacts.into_iter().map(file).collect()
     }
@@ -71,6 +71,7 @@ fn call(model: &str, input: Value) -> Call {
         input,
         callback_url: None,
         deadline: Timestamp(i64::MAX),
+        unit_usd_micros: None,
     }
 }
 
