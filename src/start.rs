@@ -8,6 +8,7 @@ use config::{
     clock::Clock,
     context::{Context, Parts},
     media::{MediaLinks, MediaStore},
+    net::Guarded,
     queue::{Queue, RedisQueueSettings},
     secrets::MasterSecrets,
     settings::{Mistake, Mode, Offer, Settings, Sources, environment},
@@ -152,6 +153,8 @@ pub(crate) async fn context(files: &Files, settings: Settings, mode: Mode) -> Re
     let callbacks = CallbackLinks::new(secrets.clone(), settings.gateway.public_url.clone());
     let links =
         MediaLinks::new(secrets, settings.media.public_url.as_url().clone(), settings.media.link);
+    let guarded = Guarded::new(settings.inputs.allowed())
+        .context("the client for users' URLs cannot be set up")?;
     let (queue, announcer) = match mode {
         Mode::Embedded => (Queue::memory(), Announcer::local()),
         Mode::Distributed => shared(&settings).await?,
@@ -164,6 +167,7 @@ pub(crate) async fn context(files: &Files, settings: Settings, mode: Mode) -> Re
         media,
         links,
         callbacks,
+        guarded,
         clock,
         catalogue,
         metrics: Metrics::new().context("the metrics cannot be set up")?,

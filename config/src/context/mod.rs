@@ -20,6 +20,7 @@ use crate::{
     catalogue::Catalogue,
     clock::Clock,
     media::{MediaLinks, MediaStore},
+    net::Guarded,
     queue::Queue,
     settings::Settings,
     shutdown::Shutdown,
@@ -48,6 +49,8 @@ pub struct Context {
     pub links: MediaLinks,
     /// Makes and checks the addresses that providers report to.
     pub callbacks: CallbackLinks,
+    /// Fetches what users point to.
+    pub guarded: Guarded,
     /// The time.
     pub clock: Clock,
     /// The models.
@@ -75,6 +78,8 @@ pub struct Parts {
     pub links: MediaLinks,
     /// The addresses that providers report to.
     pub callbacks: CallbackLinks,
+    /// Fetches what users point to.
+    pub guarded: Guarded,
     /// The time.
     pub clock: Clock,
     /// The models.
@@ -120,6 +125,7 @@ impl Context {
             media: parts.media,
             links: parts.links,
             callbacks: parts.callbacks,
+            guarded: parts.guarded,
             clock: parts.clock,
             catalogue: Arc::new(parts.catalogue),
             metrics: parts.metrics,

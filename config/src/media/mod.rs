@@ -1,7 +1,7 @@
 //! Media files: stored whole or not at all, checked before they are visible, served by signed
 //! links.
 //!
-//! Stored: objects under `jobs/…` (finished) and `staging/…` (being copied; removed when the copy
+//! Stored: objects under `jobs/…` and `uploads/…` (whole) and `staging/…` (being copied; removed when the copy
 //! ends, and by the scheduler when a crash left one). What can fail is in [`MediaError`].
 
 mod boxes;

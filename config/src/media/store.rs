@@ -134,6 +134,12 @@ impl PutLimits {
         Self { kind: Kind::Image, bytes: 50_000_000 }
     }
 
+    /// What users hand in: images of 20 MB.
+    #[must_use]
+    pub fn upload() -> Self {
+        Self { kind: Kind::Image, bytes: 20_000_000 }
+    }
+
     /// Videos: 2 GB.
     #[must_use]
     pub fn video() -> Self {

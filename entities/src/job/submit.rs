@@ -22,9 +22,10 @@ use crate::{
     Credits, Effects, Timestamp,
     db::{for_update, placeholders, sql},
     effects::Verb,
-    ids::{ApiKeyId, JobId, WorkspaceId},
+    ids::{ApiKeyId, JobId, UploadId, WorkspaceId},
     ledger::{EntryKind, post},
     tables::{api_keys, holds, idempotency_keys, jobs},
+    uploads,
 };
 
 /// A job to be accepted; owned, its id made by the caller.
@@ -54,6 +55,8 @@ pub struct NewJob {
     pub outputs_expected: i32,
     /// The client's idempotency key and the hash of the canonical request.
     pub idempotency: Option<(String, [u8; 32])>,
+    /// The uploads that `input` names.
+    pub uploads: Vec<UploadId>,
     /// Now.
     pub created_at: Timestamp,
     /// When its content is deleted.
@@ -189,6 +192,11 @@ async fn known_keys(
 async fn insert(tx: &DatabaseTransaction, accepted: &[&NewJob]) -> Result<(), DbErr> {
     let rows = accepted.iter().map(|job| job_row(job));
     jobs::Entity::insert_many(rows).exec_without_returning(tx).await?;
+    let mut used = Vec::new();
+    for job in accepted {
+        used.extend(job.uploads.iter().map(|upload| (job.id, *upload)));
+    }
+    uploads::link(tx, used).await?;
     let keys: Vec<_> = accepted
         .iter()
         .filter_map(|job| {
@@ -278,4 +286,34 @@ async fn hold(tx: &DatabaseTransaction, accepted: &[&NewJob]) -> Result<(), DbEr
     let values = sums.into_iter().flat_map(|(id, sum)| [Value::from(id.0), Value::from(sum)]);
     tx.execute_raw(sql(tx, text, values)).await?;
     Ok(())
+}
+
+/// The job that an idempotency key stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replay {
+    /// The same request made this job.
+    Same(JobId),
+    /// The key belongs to another request.
+    Other,
+}
+
+/// What is known of the workspace's idempotency key before anything is checked: a replay is
+/// answered whatever the catalogue says today. `None`: nothing, or no more.
+///
+/// # Errors
+/// When the database fails.
+pub async fn find_replay(
+    db: &impl ConnectionTrait,
+    workspace_id: WorkspaceId,
+    key: &str,
+    body_hash: &[u8; 32],
+    now: Timestamp,
+) -> Result<Option<Replay>, DbErr> {
+    let row = idempotency_keys::Entity::find_by_id((workspace_id, key.to_owned())).one(db).await?;
+    let known = row.filter(|row| row.created_at > now.before(policy::IDEMPOTENCY_LIMIT));
+    Ok(known.map(
+        |row| {
+            if row.body_hash == body_hash { Replay::Same(row.job_id) } else { Replay::Other }
+        },
+    ))
 }

@@ -12,7 +12,7 @@ use entities::{
     ids::{JobId, WorkspaceId},
     job::{
         self, Acceptance, AttemptOutcome, Batcher, BatcherLimits, Claimed, Ending, Failure,
-        HandBack, JobRef, JobState, Kind, NewJob, NewOutput, Verdict,
+        HandBack, JobRef, JobState, Kind, NewJob, NewOutput, Usage, Verdict,
     },
     ledger, reconcile,
     tables::{jobs, workspaces},
@@ -127,6 +127,7 @@ impl Walk {
             credits: Credits(price),
             outputs_expected: i32::try_from(outputs).unwrap(),
             idempotency: None,
+            uploads: Vec::new(),
             created_at: self.now,
             expires_at: self.now.after(Duration::from_secs(3_600)),
         };
@@ -266,11 +267,13 @@ impl Walk {
                 ("hand back", done, Some(JobState::Queued))
             }
             (JobState::Submitting, 8) => {
-                let moved = job::finished_at_once(&tx, &guard, attempt.id, None, now).await;
+                let moved =
+                    job::finished_at_once(&tx, &guard, attempt.id, Usage::UNKNOWN, now).await;
                 ("at once", self.stored(holder, moved.unwrap()), Some(JobState::Storing))
             }
             (JobState::Running, 0..6) => {
-                let moved = job::media_ready(&tx, &guard, attempt.id, Some(7)).await;
+                let usage = Usage { cost_usd_micros: Some(7), ..Usage::UNKNOWN };
+                let moved = job::media_ready(&tx, &guard, attempt.id, usage).await;
                 ("media ready", self.stored(holder, moved.unwrap()), Some(JobState::Storing))
             }
             (JobState::Running | JobState::Uncertain, 6..8) => {
