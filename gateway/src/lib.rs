@@ -17,6 +17,7 @@
 
 mod app;
 mod auth;
+mod callbacks;
 mod credits;
 mod extract;
 mod finish;
@@ -30,6 +31,7 @@ mod openapi;
 mod platform;
 mod problem;
 mod range;
+mod uploads;
 mod waiters;
 
 pub use app::{router, serve};
