@@ -3,7 +3,7 @@
 use axum::{
     Json,
     body::Body,
-    extract::{FromRequest as _, Multipart, Request, State},
+    extract::{DefaultBodyLimit, FromRequest as _, Multipart, Request, State},
     response::{IntoResponse as _, Response},
 };
 use entities::{
@@ -25,6 +25,9 @@ use crate::{
     platform,
     problem::{Code, FieldError, Problem, ProblemBody},
 };
+
+/// The longest form: the largest image and what is around it.
+const FORM: usize = 21_000_000;
 
 /// An image that was handed in.
 #[derive(Debug, Serialize, ToSchema)]
@@ -95,10 +98,11 @@ pub(crate) async fn create(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
     parameters: Parameters,
-    request: Request,
+    mut request: Request,
 ) -> Result<Response, Problem> {
     parameters.end()?;
     let upload = if is_form(request.headers()) {
+        DefaultBodyLimit::max(FORM).apply(&mut request);
         let broken = |_| Problem::new(Code::BadRequest, "The form cannot be read.");
         let mut form = Multipart::from_request(request, &())
             .await

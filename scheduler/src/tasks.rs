@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use config::{context::Context, media::MediaError, settings::Settings};
-use entities::{Effects, Timestamp, WriteError, job, pools, reconcile};
+use entities::{Effects, Timestamp, WriteError, job, pools, reconcile, uploads};
 use futures::future::BoxFuture;
 use sea_orm::{DatabaseTransaction, DbErr};
 use uuid::Uuid;
@@ -21,12 +21,13 @@ pub(crate) enum Task {
     Gauges,
     Reconcile,
     Expire,
+    Uploads,
     Forget,
     Staging,
 }
 
 /// All of them.
-pub(crate) const TASKS: [Task; 9] = [
+pub(crate) const TASKS: [Task; 10] = [
     Task::Rescue,
     Task::Sweep,
     Task::Deadlines,
@@ -34,6 +35,7 @@ pub(crate) const TASKS: [Task; 9] = [
     Task::Gauges,
     Task::Reconcile,
     Task::Expire,
+    Task::Uploads,
     Task::Forget,
     Task::Staging,
 ];
@@ -48,6 +50,7 @@ impl Task {
             Self::Gauges => "gauges",
             Self::Reconcile => "reconcile",
             Self::Expire => "expire",
+            Self::Uploads => "uploads",
             Self::Forget => "forget",
             Self::Staging => "staging",
         }
@@ -57,7 +60,7 @@ impl Task {
         match self {
             Self::Rescue | Self::Sweep | Self::Dispatch => settings.scheduler.sweep,
             Self::Deadlines | Self::Gauges => Duration::from_secs(2),
-            Self::Expire => Duration::from_secs(5),
+            Self::Expire | Self::Uploads => Duration::from_secs(5),
             Self::Reconcile => settings.scheduler.reconcile,
             Self::Forget => Duration::from_secs(600),
             Self::Staging => Duration::from_secs(3_600),
@@ -91,6 +94,7 @@ impl Task {
             Self::Gauges => gauges(context).await.map_err(failed),
             Self::Reconcile => check(context).await.map_err(failed),
             Self::Expire => expire(context, now).await,
+            Self::Uploads => uploads_leave(context, now).await,
             Self::Forget => {
                 job::forget_old_idempotency_keys(context.db.write(), now).await.map_err(failed)?;
                 pools::forget_dead(context.db.write()).await.map_err(failed)
@@ -146,6 +150,34 @@ async fn expire(context: &Context, now: Timestamp) -> Result<(), WriteError> {
     .await?;
     context.metrics.retention_deleted("job", count);
     context.metrics.retention_deleted("file", files);
+    Ok(())
+}
+
+/// Removes a small batch of uploads that are deleted or expired: files first, then their rows.
+async fn uploads_leave(context: &Context, now: Timestamp) -> Result<(), WriteError> {
+    let leaving = uploads::leaving(context.db.read(), BATCH, now).await.map_err(failed)?;
+    let mut done = Vec::new();
+    for (id, key) in leaving {
+        match context.media.delete(&key).await {
+            Ok(()) => done.push(id),
+            Err(error) => {
+                tracing::warn!(upload = %id, %error, "an upload was not deleted; it comes round again");
+            }
+        }
+    }
+    if done.is_empty() {
+        return Ok(());
+    }
+    let count = done.len();
+    write(context, move |tx| {
+        let done = done.clone();
+        Box::pin(async move {
+            uploads::forget(tx, &done).await?;
+            Ok(Effects::default())
+        })
+    })
+    .await?;
+    context.metrics.retention_deleted("upload", count);
     Ok(())
 }
 

@@ -37,6 +37,7 @@ macro_rules! on_both {
 mod auth;
 mod bad_input;
 mod bad_requests;
+mod callbacks;
 mod distributed;
 mod events;
 mod failures;
@@ -53,3 +54,4 @@ mod reconcile;
 mod retention;
 mod start;
 mod start_refused;
+mod uploads;
