@@ -146,10 +146,11 @@ pub async fn wake(db: &impl ConnectionTrait, job_id: JobId, now: Timestamp) -> R
     let woken = jobs::Entity::update_many()
         .col_expr(
             jobs::Column::NextPollAt,
-            Expr::cust_with_values(
-                "CASE WHEN next_poll_at > $1 THEN $2 ELSE next_poll_at END",
-                [now.0, now.0],
-            ),
+            // Numbers only: nothing from outside stands in this text.
+            Expr::cust(format!(
+                "CASE WHEN next_poll_at > {now} THEN {now} ELSE next_poll_at END",
+                now = now.0
+            )),
         )
         .filter(jobs::Column::Id.eq(job_id))
         .filter(jobs::Column::State.is_in([JobState::Running, JobState::Uncertain]))

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseBackend, DatabaseConnection,
-    DatabaseTransaction, DbErr, SqliteTransactionMode, Statement, TransactionOptions,
-    TransactionTrait, Value,
+    DatabaseTransaction, DbErr, RuntimeErr, SqliteTransactionMode, SqlxError, Statement,
+    TransactionOptions, TransactionTrait, Value,
 };
 
 use crate::Timestamp;
@@ -20,6 +20,14 @@ pub const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a request waits for a free connection before the database counts as away.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A connection that was idle for so long is tested before it is used: the server may have gone
+/// away and come back, and whoever got such a connection would pay for it.
+const IDLE: Duration = Duration::from_millis(500);
+
+/// How long the server waits for the next statement of a transaction before it takes the
+/// transaction back: the locks of a process that is frozen hold everybody up.
+const TRANSACTION_IDLE: Duration = Duration::from_secs(5);
 
 /// The database. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -41,7 +49,11 @@ impl Db {
         }
         let mut options = common(url, max_connections.max(4));
         // A pool must come up although the database is away: requests then answer 503.
-        options.connect_lazy(true).test_before_acquire(false);
+        options.map_sqlx_postgres_opts(|postgres| {
+            let patience = TRANSACTION_IDLE.as_millis();
+            postgres.options([("idle_in_transaction_session_timeout", patience)])
+        });
+        options.connect_lazy(true).test_before_acquire_if_idle_for(IDLE);
         let pool = Database::connect(options).await?;
         Ok(Self { write: pool.clone(), read: pool })
     }
@@ -142,6 +154,50 @@ fn sqlite(url: &str, max_connections: u32) -> ConnectOptions {
     options
 }
 
+/// Whether the database was out of reach, rather than at odds with what it was asked. What was
+/// being committed may be committed all the same.
+#[must_use]
+pub fn is_away(error: &DbErr) -> bool {
+    match sqlx_error(error) {
+        None => matches!(error, DbErr::ConnectionAcquire(_)),
+        Some(
+            SqlxError::Io(_)
+            | SqlxError::Tls(_)
+            | SqlxError::PoolTimedOut
+            | SqlxError::PoolClosed
+            | SqlxError::BeginFailed,
+        ) => true,
+        // Class 57P: the server is stopping, crashed or starting. 08: no connection. 25P03: we were
+        // frozen, and it did not wait for us.
+        Some(error) => has_class(error, &["57P", "08", "25P03"]),
+    }
+}
+
+/// Whether the same may succeed when it is tried again: the database was out of reach, or gave up
+/// for a reason that passes. Classes 40: a deadlock; 53: no memory, disk or connection left; 55P03
+/// and 57014: it took too long; 58: the machine under it failed.
+#[must_use]
+pub fn may_pass(error: &DbErr) -> bool {
+    let passing = ["40", "53", "55P03", "57014", "58"];
+    is_away(error) || sqlx_error(error).is_some_and(|error| has_class(error, &passing))
+}
+
+fn sqlx_error(error: &DbErr) -> Option<&SqlxError> {
+    match error {
+        DbErr::Conn(RuntimeErr::SqlxError(error))
+        | DbErr::Exec(RuntimeErr::SqlxError(error))
+        | DbErr::Query(RuntimeErr::SqlxError(error)) => Some(error.as_ref()),
+        _ => None,
+    }
+}
+
+/// SQLSTATE codes of five characters; those of SQLite are shorter.
+fn has_class(error: &SqlxError, classes: &[&str]) -> bool {
+    let SqlxError::Database(error) = error else { return false };
+    let code = error.code().unwrap_or_default();
+    code.len() == 5 && classes.iter().any(|class| code.starts_with(class))
+}
+
 /// The database's own clock, as SQL, in microseconds.
 pub(crate) fn now_sql(backend: DatabaseBackend) -> &'static str {
     match backend {
@@ -150,11 +206,12 @@ pub(crate) fn now_sql(backend: DatabaseBackend) -> &'static str {
     }
 }
 
-/// The end of a `SELECT` that locks what it finds; SQLite has one writer and needs none.
+/// The end of a `SELECT` that locks what it finds; SQLite has one writer and needs none. No key
+/// is ever changed, so rows that refer to what is locked can be written meanwhile.
 pub(crate) fn for_update(backend: DatabaseBackend) -> &'static str {
     match backend {
         DatabaseBackend::Sqlite => "",
-        _ => " FOR UPDATE",
+        _ => " FOR NO KEY UPDATE",
     }
 }
 
@@ -162,7 +219,7 @@ pub(crate) fn for_update(backend: DatabaseBackend) -> &'static str {
 pub(crate) fn skip_locked(backend: DatabaseBackend) -> &'static str {
     match backend {
         DatabaseBackend::Sqlite => "",
-        _ => " FOR UPDATE SKIP LOCKED",
+        _ => " FOR NO KEY UPDATE SKIP LOCKED",
     }
 }
 
@@ -178,6 +235,24 @@ pub(crate) fn sql(
 /// `$from, $from+1, …`: placeholders for a list.
 pub(crate) fn placeholders(from: usize, count: usize) -> String {
     (from..from + count).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ")
+}
+
+/// `column` is one of `ids`, the parameters from `$from` on. An array on Postgres, so that lists of
+/// every length share one prepared statement.
+pub(crate) fn one_of(
+    backend: DatabaseBackend,
+    column: &str,
+    from: usize,
+    ids: impl IntoIterator<Item = uuid::Uuid>,
+) -> (String, Vec<Value>) {
+    let ids: Vec<uuid::Uuid> = ids.into_iter().collect();
+    match backend {
+        DatabaseBackend::Postgres => (format!("{column} = ANY(${from})"), vec![ids.into()]),
+        _ => {
+            let list = placeholders(from, ids.len());
+            (format!("{column} IN ({list})"), ids.into_iter().map(Value::from).collect())
+        }
+    }
 }
 
 /// What the database's clock says.

@@ -11,9 +11,12 @@ use tracing::Instrument as _;
 
 use crate::{
     engine::{Engine, WorkError, accepted_of, failure_of, outcome_of},
-    providers::{Accepted, CancelOutcome, Finished, Polled, Refusal},
+    providers::{Accepted, Call, CancelOutcome, Finished, Polled, Refusal},
     submit::{acceptance, unrecoverable},
 };
+
+/// The longest that a provider may take to answer a look.
+const LONGEST_POLL: Duration = Duration::from_secs(5 * 60);
 
 /// How soon a lost answer is looked for again.
 const LOOKUP_EVERY: Duration = Duration::from_secs(5);
@@ -75,9 +78,7 @@ impl Engine {
             if answer.is_ok() {
                 let guard = JobRef::from(&job);
                 let sent = self
-                    .context
-                    .writer
-                    .run(job.workspace_id.0, move |tx| {
+                    .write(job.workspace_id.0, move |tx| {
                         Box::pin(async move { job::mark_cancel_sent(tx, &guard).await })
                     })
                     .await?;
@@ -86,9 +87,22 @@ impl Engine {
             }
         }
         let asked = Instant::now();
-        let polled = self.provider.poll(&call, &accepted).await;
+        let Some(polled) = self.poll(&job, &call, &accepted).await else { return Ok(()) };
         self.count("poll", polled.as_ref().err(), asked);
         self.polled(&job, &attempt, polled).await
+    }
+
+    /// Asks the provider, which may take longer than a lease: it is kept meanwhile. `None`: it was
+    /// lost, and the job is somebody else's.
+    async fn poll(
+        &self,
+        job: &jobs::Model,
+        call: &Call,
+        accepted: &Accepted,
+    ) -> Option<Result<Polled, Refusal>> {
+        let poll = tokio::time::timeout(LONGEST_POLL, self.provider.poll(call, accepted));
+        let polled = self.while_leased(job, poll).await?;
+        Some(polled.unwrap_or_else(|_| Err(Refusal::Unknown("no answer in time".to_owned()))))
     }
 
     async fn polled(
@@ -149,9 +163,7 @@ impl Engine {
     ) -> Result<(), WorkError> {
         let (guard, attempt_id, usage) = (JobRef::from(job), attempt.id, finished.usage);
         let ready = self
-            .context
-            .writer
-            .run(job.workspace_id.0, move |tx| {
+            .write(job.workspace_id.0, move |tx| {
                 Box::pin(async move { job::media_ready(tx, &guard, attempt_id, usage).await })
             })
             .await?;
@@ -173,7 +185,8 @@ impl Engine {
             return self.media_lost(job, attempt).await;
         };
         let asked = Instant::now();
-        let polled = self.provider.poll(&self.call(job, attempt).await?, &accepted).await;
+        let call = self.call(job, attempt).await?;
+        let Some(polled) = self.poll(job, &call, &accepted).await else { return Ok(()) };
         self.count("poll", polled.as_ref().err(), asked);
         match polled {
             Ok(Polled::Finished(finished)) => self.store(job, attempt, finished).await,

@@ -8,7 +8,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use config::media::{MediaError, MediaKey, PutLimits};
 use entities::{
-    job::{self, AttemptOutcome, Ending, Failure, JobRef, Kind, NewOutput, policy},
+    WriteError,
+    job::{
+        self, AttemptOutcome, Ending, Failure, JobRef, Kind, Lease, NewOutput, lease_remaining,
+        policy,
+    },
     tables::{attempts, jobs},
 };
 use futures::{StreamExt as _, stream::BoxStream};
@@ -26,13 +30,8 @@ impl Engine {
         attempt: &attempts::Model,
         finished: Finished,
     ) -> Result<(), WorkError> {
-        let stored = tokio::select! {
-            stored = self.copy_all(job, finished.artifacts) => stored,
-            () = self.until_lease_is_lost(job) => {
-                tracing::warn!("the lease was lost while media was being stored");
-                return Ok(());
-            }
-        };
+        let copying = self.copy_all(job, finished.artifacts);
+        let Some(stored) = self.while_leased(job, copying).await else { return Ok(()) };
         match stored {
             Ok(outputs) if outputs.is_empty() => self.media_lost(job, attempt).await,
             Ok(outputs) => self.succeed(job, attempt, outputs).await,
@@ -63,8 +62,25 @@ impl Engine {
         if done {
             let ran = job.started_at.map_or(Duration::ZERO, |started| now.since(started));
             self.context.metrics.job_run(&self.pool, self.provider.name(), ran.as_secs_f64());
+            return Ok(());
         }
+        // Somebody else was first. If they ended the job without a result, or its user deleted it
+        // since, these files are nobody's.
+        if job::view::keeps_files(self.context.db.read(), job.id).await.map_err(failed)? {
+            return Ok(());
+        }
+        tracing::info!("files of a job that ended otherwise are removed");
+        self.delete_files(job).await;
         Ok(())
+    }
+
+    async fn delete_files(&self, job: &jobs::Model) {
+        for position in 0..usize::try_from(job.outputs_expected).unwrap_or(0) {
+            let key = MediaKey::output(job.id, position);
+            if let Err(error) = self.context.media.delete(key.as_str()).await {
+                tracing::warn!(%error, "a file of a job without a result was not deleted");
+            }
+        }
     }
 
     async fn copy_all(
@@ -111,6 +127,21 @@ impl Engine {
         })
     }
 
+    /// Does work that may take longer than a lease. `None`: the lease was lost first.
+    pub(crate) async fn while_leased<T>(
+        &self,
+        job: &jobs::Model,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
+        tokio::select! {
+            done = work => Some(done),
+            () = self.until_lease_is_lost(job) => {
+                tracing::warn!(state = job.state.name(), "the lease was lost during the work");
+                None
+            }
+        }
+    }
+
     /// Renews the lease until that fails.
     async fn until_lease_is_lost(&self, job: &jobs::Model) {
         let guard = JobRef::from(job);
@@ -149,13 +180,18 @@ impl Engine {
         job: &jobs::Model,
         attempt: &attempts::Model,
     ) -> Result<(), WorkError> {
-        for position in 0..usize::try_from(job.outputs_expected).unwrap_or(0) {
-            if let Err(error) =
-                self.context.media.delete(MediaKey::output(job.id, position).as_str()).await
-            {
-                tracing::warn!(%error, "a file of a failed job was not deleted");
-            }
+        // Whoever was frozen must not delete what another has stored and charged since.
+        let (guard, lease) = (JobRef::from(job), self.lease);
+        let asked = Lease::asked_now(lease);
+        let held = self
+            .write(job.workspace_id.0, move |tx| {
+                Box::pin(async move { job::renew(tx, &guard, lease).await })
+            })
+            .await?;
+        if !held || lease_remaining(&asked) < policy::LEASE_MARGIN {
+            return Ok(());
         }
+        self.delete_files(job).await;
         let ending = Ending::Failed(Failure {
             code: "media_failed",
             detail: "The provider finished, but its files could not be stored. Nothing was charged; please try again.".to_owned(),
@@ -163,4 +199,8 @@ impl Engine {
         self.end(job, attempt, AttemptOutcome::Failed, ending).await?;
         Ok(())
     }
+}
+
+fn failed(error: sea_orm::DbErr) -> WriteError {
+    WriteError::Db(std::sync::Arc::new(error))
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use config::telemetry::logs::job_span;
 use entities::{
     JobHint,
+    ids::AttemptId,
     job::{
         self, Acceptance, AttemptOutcome, Claimed, Ending, Failure, HandBack, JobRef, Lease,
         lease_remaining, policy,
@@ -32,16 +33,14 @@ impl Engine {
 
     async fn claim_and_submit(&self, hint: JobHint) -> Result<(), WorkError> {
         let lease = Lease::asked_now(self.lease);
-        let (span, now) = (self.lease, self.now());
+        let (span, now, attempt_id) = (self.lease, self.now(), AttemptId::generate());
         let claimed = self
-            .context
-            .writer
-            .run(hint.job_id.0, move |tx| {
+            .write(hint.job_id.0, move |tx| {
                 let first = |job: &jobs::Model| {
                     let route = route(job, job.route).ok()?;
                     Some((route.provider.to_string(), route.provider_model))
                 };
-                Box::pin(async move { job::claim(tx, hint, span, now, first).await })
+                Box::pin(async move { job::claim(tx, hint, attempt_id, span, now, first).await })
             })
             .await?;
         let Some(Claimed { job, attempt: Some(attempt) }) = claimed else {
@@ -95,9 +94,7 @@ impl Engine {
                 let (guard, attempt_id, now) = (JobRef::from(job), attempt.id, self.now());
                 let usage = finished.usage;
                 let stored = self
-                    .context
-                    .writer
-                    .run(job.workspace_id.0, move |tx| {
+                    .write(job.workspace_id.0, move |tx| {
                         Box::pin(async move {
                             job::finished_at_once(tx, &guard, attempt_id, usage, now).await
                         })
@@ -120,14 +117,22 @@ impl Engine {
     ) -> Result<(), WorkError> {
         let acceptance = acceptance(attempt, accepted);
         let (guard, now) = (JobRef::from(job), self.now());
-        let recorded = self
-            .change(job, move |tx| {
+        // Worth writing even after the lease: nobody else may know what the provider said.
+        let limit = policy::UNCERTAIN_LIMIT;
+        let effects = self
+            .write_within(limit, job.workspace_id.0, move |tx| {
                 let acceptance = acceptance.clone();
-                Box::pin(async move { job::accepted(tx, &guard, &acceptance, now).await })
+                Box::pin(async move {
+                    match job::accepted(tx, &guard, &acceptance, now).await? {
+                        None => job::accepted_late(tx, guard.id, &acceptance, now).await,
+                        done => Ok(done),
+                    }
+                })
             })
             .await?;
-        if !recorded {
-            tracing::warn!("the lease was lost while the provider answered");
+        match effects {
+            Some(effects) => self.context.perform(effects),
+            None => tracing::info!("the provider's answer was known already, or came too late"),
         }
         self.due.notify_one();
         Ok(())

@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `state`, `order`, `policy`, `decide` | pure rules |
+//! | `state`, `order`, `policy`, `decide`, `pace` | pure rules |
 //! | `batcher`, `submit` | accepting jobs, in groups |
 //! | `dispatch` | handing out slots, fairly |
 //! | `claim`, `progress`, `settle`, `cancel` | what workers and users do |
@@ -23,12 +23,14 @@ mod erase;
 mod guarded;
 mod order;
 mod outcome;
+mod pace;
 pub mod policy;
 mod progress;
 mod rescue;
 mod settle;
 mod state;
 mod submit;
+mod submit_write;
 mod sweep;
 pub mod view;
 
@@ -44,11 +46,11 @@ pub use guarded::JobRef;
 pub use order::{Candidate, pick};
 pub use outcome::{AttemptOutcome, Kind, Usage};
 pub use progress::{
-    Acceptance, HandBack, accepted, bound, finished_at_once, hand_back, mark_cancel_sent,
-    media_ready, poll_again, store_again, uncertain,
+    Acceptance, HandBack, accepted, accepted_late, bound, finished_at_once, hand_back,
+    mark_cancel_sent, media_ready, poll_again, store_again, uncertain,
 };
 pub use rescue::rescue;
 pub use settle::{Ending, Failure, NewOutput, end, note_usage, succeed};
 pub use state::{IllegalMove, JobState, PublicStatus};
 pub use submit::{NewJob, Replay, Verdict, find_replay};
-pub use sweep::sweep;
+pub use sweep::{push_again, sweep};

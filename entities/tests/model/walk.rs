@@ -9,13 +9,13 @@ use std::{
 use entities::{
     Credits, Db, Effects, JobHint, Timestamp,
     accounts::{self, NewUser},
-    ids::{JobId, WorkspaceId},
+    ids::{AttemptId, JobId, WorkspaceId},
     job::{
         self, Acceptance, AttemptOutcome, Batcher, BatcherLimits, Claimed, Ending, Failure,
         HandBack, JobRef, JobState, Kind, NewJob, NewOutput, Usage, Verdict,
     },
     ledger, reconcile,
-    tables::{jobs, workspaces},
+    tables::{attempts, jobs, workspaces},
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use sea_orm::{ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, QueryFilter as _};
@@ -42,6 +42,10 @@ pub(crate) struct Walk {
     next_id: u32,
     taken: BTreeMap<&'static str, u64>,
     _folder: tempfile::TempDir,
+}
+
+fn job_and_epoch(claimed: &Claimed) -> (JobId, i64) {
+    (claimed.job.id, claimed.job.epoch)
 }
 
 impl Walk {
@@ -165,11 +169,16 @@ impl Walk {
         let (effects, last) = job::dispatch(&tx, POOL, self.last, self.now).await.unwrap();
         tx.commit().await.unwrap();
         self.last = last;
+        let (mut turns, mut rounds) = (BTreeMap::<WorkspaceId, u32>::new(), Vec::new());
         for (_, hint) in &effects.pushes {
             let job = self.model.jobs.get_mut(&hint.job_id).unwrap();
             assert!(job.state == JobState::Queued && !job.dispatched, "{hint:?} {job:?}");
             job.dispatched = true;
+            let turn = turns.entry(job.workspace).or_default();
+            *turn += 1;
+            rounds.push(*turn);
         }
+        assert!(rounds.is_sorted(), "nobody has a second turn before others had one: {rounds:?}");
         for workspace in self.model.wallets.keys() {
             assert!(self.model.slots(*workspace) <= usize::try_from(SLOTS).unwrap());
         }
@@ -197,7 +206,17 @@ impl Walk {
         let row = self.row(hint.job_id).await;
         let route = |_: &jobs::Model| Some(("demo".to_owned(), "sketch".to_owned()));
         let tx = self.db.begin().await.unwrap();
-        let claimed = job::claim(&tx, hint, SOON, self.now, route).await.unwrap();
+        let claimed = {
+            // The answer to the first try may get lost: the second finds what it did.
+            let attempt = AttemptId::generate();
+            let first = job::claim(&tx, hint, attempt, SOON, self.now, route).await.unwrap();
+            let again = job::claim(&tx, hint, attempt, SOON, self.now, route).await.unwrap();
+            assert_eq!(first.as_ref().map(job_and_epoch), again.as_ref().map(job_and_epoch));
+            let stranger = AttemptId::generate();
+            let other = job::claim(&tx, hint, stranger, SOON, self.now, route).await.unwrap();
+            assert!(other.is_none(), "a job was claimed twice: {other:?}");
+            again
+        };
         tx.commit().await.unwrap();
         let model = &self.model.jobs[&hint.job_id];
         let expected =
@@ -242,12 +261,7 @@ impl Walk {
         let tx = self.db.begin().await.unwrap();
         let (name, done, to) = match (state, dice) {
             (JobState::Submitting, 0..5) | (JobState::Uncertain, 0..6) => {
-                let acceptance = Acceptance {
-                    attempt_id: attempt.id,
-                    request_id: attempt.id.to_string(),
-                    handle: json!(null),
-                    poll_after: SOON,
-                };
+                let acceptance = acceptance(attempt.id);
                 let done = job::accepted(&tx, &guard, &acceptance, now).await.unwrap().is_some();
                 ("accepted", done, Some(JobState::Running))
             }
@@ -294,12 +308,37 @@ impl Walk {
         };
         tx.commit().await.unwrap();
         assert_eq!(done, fresh, "{name} {job:?}");
+        if name == "accepted" && !fresh {
+            self.late_answer(holder).await;
+        }
         match to {
             Some(to) if fresh => self.model.moved(id, to),
             None if fresh => self.model.ended(id, JobState::Failed, 0),
             _ => {}
         }
         name
+    }
+
+    /// What the provider answered is true, although the lease was lost meanwhile.
+    async fn late_answer(&mut self, holder: &Claimed) {
+        let (id, attempt) = (holder.job.id, holder.attempt.as_ref().unwrap());
+        let row = self.row(id).await;
+        if row.attempts != attempt.number {
+            // It was handed back, so the provider cannot have accepted it.
+            return;
+        }
+        let tx = self.db.begin().await.unwrap();
+        let late = job::accepted_late(&tx, id, &acceptance(attempt.id), self.now).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(late.is_some(), row.state == JobState::Uncertain, "{row:?}");
+        let known = attempts::Entity::find_by_id(attempt.id).one(self.db.read()).await.unwrap();
+        let known = known.unwrap().accepted_at.is_some();
+        match row.state {
+            JobState::Uncertain => self.model.moved(id, JobState::Running),
+            JobState::Running | JobState::Storing | JobState::Succeeded => assert!(known),
+            JobState::Failed | JobState::Canceled => assert!(known, "what it cost is remembered"),
+            JobState::Queued | JobState::Submitting => assert!(!known),
+        }
     }
 
     async fn succeed(&mut self, holder: &Claimed, fresh: bool) -> &'static str {
@@ -371,6 +410,14 @@ impl Walk {
     async fn rescue(&mut self) -> &'static str {
         let text = "UPDATE jobs SET lease_until = 1 WHERE lease_until IS NOT NULL";
         self.db.write().execute_unprepared(text).await.unwrap();
+        // Only this counts how often it happens to a job; the poll loop must not be faster.
+        let expired = jobs::Entity::find().filter(jobs::Column::LeaseUntil.eq(1));
+        let expired = expired.all(self.db.read()).await.unwrap();
+        let before = self.holders.len();
+        self.lease(1_000).await;
+        for holder in &self.holders[before..] {
+            assert!(!expired.iter().any(|job| job.id == holder.job.id), "{holder:?}");
+        }
         let tx = self.db.begin().await.unwrap();
         job::rescue(&tx, 10_000, self.now).await.unwrap();
         tx.commit().await.unwrap();
@@ -464,6 +511,9 @@ impl Walk {
             let model = self.model.jobs.get(&row.id).expect("a job that was never accepted");
             assert_eq!(row.state, model.state, "{row:?}");
             assert_eq!(row.cancel_requested, model.cancel_requested, "{row:?}");
+            let keeps = job::view::keeps_files(self.db.read(), row.id).await.unwrap();
+            let ended = matches!(row.state, JobState::Failed | JobState::Canceled);
+            assert_eq!(keeps, !ended, "{row:?}");
         }
         // Gathered by the batcher; the walk dispatches on its own.
         *self.effects.lock().unwrap() = Effects::default();
@@ -473,6 +523,15 @@ impl Walk {
         let taken: Vec<String> =
             self.taken.iter().map(|(name, count)| format!("{count} {name}")).collect();
         format!("{} jobs; {}", self.model.jobs.len(), taken.join(", "))
+    }
+}
+
+fn acceptance(attempt_id: AttemptId) -> Acceptance {
+    Acceptance {
+        attempt_id,
+        request_id: attempt_id.to_string(),
+        handle: json!(null),
+        poll_after: SOON,
     }
 }
 
