@@ -9,6 +9,7 @@ use config::{
     context::{Context, Parts},
     limiter::Limiter,
     media::{MediaLinks, MediaStore},
+    net::Guarded,
     queue::{Queue, RedisQueueSettings},
     secrets::MasterSecrets,
     settings::{Mistake, Mode, Offer, Settings, Sources, environment},
@@ -154,6 +155,8 @@ pub(crate) async fn context(files: &Files, settings: Settings, mode: Mode) -> Re
     let callbacks = CallbackLinks::new(secrets.clone(), settings.gateway.public_url.clone());
     let links =
         MediaLinks::new(secrets, settings.media.public_url.as_url().clone(), settings.media.link);
+    let guarded = Guarded::new(settings.inputs.allowed())
+        .context("the client for users' URLs cannot be set up")?;
     let (queue, announcer, limiter) = match mode {
         Mode::Embedded => (Queue::memory(), Announcer::local(), Limiter::local()),
         Mode::Distributed => shared(&settings).await?,
@@ -167,6 +170,7 @@ pub(crate) async fn context(files: &Files, settings: Settings, mode: Mode) -> Re
         links,
         callbacks,
         limiter,
+        guarded,
         clock,
         catalogue,
         metrics: Metrics::new().context("the metrics cannot be set up")?,

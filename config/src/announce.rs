@@ -42,6 +42,11 @@ pub enum Announcement {
         /// The pool.
         pool: String,
     },
+    /// A provider has reported something.
+    Callback {
+        /// The provider.
+        provider: String,
+    },
     /// An API key must not be honoured any more.
     KeyRevoked {
         /// The key.

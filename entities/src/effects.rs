@@ -24,6 +24,8 @@ pub struct Effects {
     pub finished: Vec<JobEnd>,
     /// Movements of credits.
     pub credits: Vec<(Verb, Credits)>,
+    /// Providers whose callbacks wait for a verdict.
+    pub callbacks: BTreeSet<String>,
     /// Keys that were revoked.
     pub revoked: Vec<ApiKeyId>,
 }
@@ -68,6 +70,7 @@ impl Effects {
         self.pushes.extend(other.pushes);
         self.finished.extend(other.finished);
         self.credits.extend(other.credits);
+        self.callbacks.extend(other.callbacks);
         self.revoked.extend(other.revoked);
     }
 }

@@ -99,6 +99,12 @@ id!(
     /// One media file that a job made.
     OutputId, "out");
 id!(
+    /// One media file that a user handed in.
+    UploadId, "upload");
+id!(
+    /// What a provider reported.
+    CallbackId, "cb");
+id!(
     /// One transfer between two accounts of the ledger.
     EntryId, "ent");
 id!(

@@ -6,6 +6,7 @@
 //! and returns its [`Effects`]. Nothing here speaks HTTP, Redis or to a provider.
 
 pub mod accounts;
+pub mod callbacks;
 pub mod catalogue;
 pub mod credits;
 pub mod db;
@@ -19,6 +20,7 @@ pub mod pools;
 pub mod reconcile;
 pub mod tables;
 pub mod time;
+pub mod uploads;
 pub mod writer;
 
 pub use credits::Credits;

@@ -175,6 +175,21 @@ const CHECKS: &[Check] = &[
             WHERE accepted_at IS NOT NULL GROUP BY job_id HAVING count(*) > 1",
     },
     Check {
+        code: "upload_of_another_workspace",
+        prefix: "job",
+        query: "SELECT ju.job_id AS subject, count(*) AS found, CAST(0 AS bigint) AS expected FROM job_uploads ju \
+            JOIN jobs j ON j.id = ju.job_id JOIN uploads u ON u.id = ju.upload_id \
+            WHERE u.workspace_id <> j.workspace_id GROUP BY ju.job_id",
+    },
+    Check {
+        code: "live_job_without_its_upload",
+        prefix: "job",
+        query: "SELECT ju.job_id AS subject, count(*) AS found, CAST(0 AS bigint) AS expected FROM job_uploads ju \
+            JOIN jobs j ON j.id = ju.job_id LEFT JOIN uploads u ON u.id = ju.upload_id \
+            WHERE j.finished_at IS NULL AND (u.id IS NULL OR u.stored_at IS NULL OR u.deleted_at IS NOT NULL) \
+            GROUP BY ju.job_id",
+    },
+    Check {
         code: "job_at_provider_without_attempt",
         prefix: "job",
         query: "SELECT j.id AS subject, CAST(0 AS bigint) AS found, CAST(1 AS bigint) AS expected FROM jobs j \

@@ -45,7 +45,9 @@ impl Callers {
                     match announcement {
                         Announcement::KeyRevoked { id } => listening.forget(id),
                         Announcement::Resync => listening.known.invalidate_all(),
-                        Announcement::Job { .. } | Announcement::Waiting { .. } => {}
+                        Announcement::Job { .. }
+                        | Announcement::Waiting { .. }
+                        | Announcement::Callback { .. } => {}
                     }
                 }
             };

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fmt::Display, str::FromStr};
 
 use axum::extract::{FromRequestParts, Path};
-use entities::ids::JobId;
+use entities::ids::{JobId, UploadId};
 use http::{HeaderMap, request::Parts};
 use url::form_urlencoded;
 
@@ -21,6 +21,20 @@ impl<S: Send + Sync> FromRequestParts<S> for JobPath {
             .await
             .map_err(|_| Problem::no_such_job())?;
         text.parse().map(Self).map_err(|_| Problem::no_such_job())
+    }
+}
+
+/// The upload of the path. A text that is no id names no upload.
+pub(crate) struct UploadPath(pub(crate) UploadId);
+
+impl<S: Send + Sync> FromRequestParts<S> for UploadPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path(text) = Path::<String>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| Problem::no_such_upload())?;
+        text.parse().map(Self).map_err(|_| Problem::no_such_upload())
     }
 }
 

@@ -17,6 +17,7 @@
 
 mod app;
 mod auth;
+mod callbacks;
 mod callers;
 mod credits;
 mod extract;
@@ -31,6 +32,7 @@ mod openapi;
 mod platform;
 mod problem;
 mod range;
+mod uploads;
 mod waiters;
 
 pub use app::{router, serve};

@@ -18,6 +18,9 @@ use crate::problem::{Code, Problem};
 /// The longest `?wait=`, and time to read the database after it.
 const WAIT: Duration = Duration::from_secs(65);
 
+/// A large upload over a slow line.
+const ARRIVAL: Duration = Duration::from_secs(120);
+
 /// What the layer needs. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Limits {
@@ -34,8 +37,11 @@ impl Limits {
         }
     }
 
-    /// A request that asks to wait gets its wait on top.
+    /// A request that asks to wait gets its wait on top, and an upload the time to arrive.
     fn patience(&self, request: &Request) -> Duration {
+        if request.uri().path() == "/v1/uploads" {
+            return self.patience + ARRIVAL;
+        }
         let waits = request
             .uri()
             .query()

@@ -3,6 +3,8 @@
 //! The key names content that never changes, so it is the entity tag as well. A browser must
 //! not treat what it gets as a page of ours: sandboxed, nothing sniffed.
 
+use std::time::Duration;
+
 use axum::{
     body::Body,
     extract::{Path, State},
@@ -43,13 +45,13 @@ pub(crate) async fn get(
     let expires = parameters.text("exp").unwrap_or_default();
     let signature = parameters.text("sig").unwrap_or_default();
     parameters.end()?;
-    platform::check_link(&app.context, &key, &expires, &signature)?;
+    let left = platform::check_link(&app.context, &key, &expires, &signature)?;
 
     let file = platform::stat(&app.context, &key).await?;
     let etag = format!("\"{:.32}\"", hex(&Sha256::digest(&key)));
     if none_match(&headers, &etag) {
         let mut response = StatusCode::NOT_MODIFIED.into_response();
-        describe(response.headers_mut(), &file.content_type, &etag);
+        describe(response.headers_mut(), &file.content_type, &etag, left);
         return Ok(response);
     }
     let (status, part) = match asked(range_header(&headers, &etag), file.bytes) {
@@ -72,7 +74,7 @@ pub(crate) async fn get(
     };
     let mut response = (status, body).into_response();
     let headers = response.headers_mut();
-    describe(headers, &file.content_type, &etag);
+    describe(headers, &file.content_type, &etag, left);
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     if status == StatusCode::PARTIAL_CONTENT {
         headers.insert(header::CONTENT_RANGE, ascii(&range));
@@ -86,13 +88,13 @@ fn range_header<'h>(headers: &'h HeaderMap, etag: &str) -> Option<&'h str> {
     headers.get(header::RANGE).filter(|_| meant)?.to_str().ok()
 }
 
-fn describe(headers: &mut HeaderMap, content_type: &str, etag: &str) {
+/// A copy that a browser keeps works no longer than the link: `left` is the rest of its life.
+fn describe(headers: &mut HeaderMap, content_type: &str, etag: &str, left: Duration) {
     let shown = content_type.starts_with("image/") || content_type.starts_with("video/");
-    let fixed: [(HeaderName, &'static str); 5] = [
+    let fixed: [(HeaderName, &'static str); 4] = [
         (header::ACCEPT_RANGES, "bytes"),
         (header::CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox"),
         (header::CONTENT_DISPOSITION, if shown { "inline" } else { "attachment" }),
-        (header::CACHE_CONTROL, "private, max-age=3600, immutable"),
         (header::REFERRER_POLICY, "no-referrer"),
     ];
     for (name, value) in fixed {
@@ -100,6 +102,8 @@ fn describe(headers: &mut HeaderMap, content_type: &str, etag: &str) {
     }
     headers.insert(header::CONTENT_TYPE, ascii(content_type));
     headers.insert(header::ETAG, ascii(etag));
+    let kept = format!("private, max-age={}", left.as_secs());
+    headers.insert(header::CACHE_CONTROL, ascii(&kept));
 }
 
 /// A header from text that we made; what is no header becomes empty.

@@ -13,7 +13,7 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 use utoipa_swagger_ui::SwaggerUi;
 
-use crate::{app::App, credits, jobs, media, models};
+use crate::{app::App, callbacks, credits, jobs, media, models, uploads};
 
 /// A list, as every resource has it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -72,6 +72,9 @@ pub(crate) fn routes() -> Router<App> {
         .routes(routes!(jobs::read::get, jobs::delete::delete))
         .routes(routes!(jobs::events::events))
         .routes(routes!(jobs::cancel::cancel))
+        .routes(routes!(uploads::create))
+        .routes(routes!(uploads::get, uploads::delete))
+        .routes(routes!(callbacks::take))
         .routes(routes!(models::list))
         .routes(routes!(models::get))
         .routes(routes!(credits::wallet))

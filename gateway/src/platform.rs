@@ -10,8 +10,14 @@ use config::{
     context::Context,
     media::{LinkError, MediaError},
     telemetry::Metrics,
+    uploads::{self, Owner, TakeError},
 };
-use entities::{Credits, Timestamp, job::Kind};
+use entities::{
+    Credits, Timestamp,
+    ids::{AttemptId, UploadId, WorkspaceId},
+    job::Kind,
+    tables,
+};
 use futures::{Stream, stream::BoxStream};
 use http::StatusCode;
 use serde_json::Value;
@@ -43,25 +49,23 @@ pub(crate) fn model<'c>(catalogue: &'c Catalogue, id: &str) -> Option<&'c Model>
     catalogue.get(&id.parse().ok()?)
 }
 
-/// Checks an input against its model, fills in defaults and prices it. Pointers in the errors
-/// begin with `/input`.
-/// `prompt_chars` is the operator's own limit, whatever the model takes.
-pub(crate) fn price(
+/// Checks an input against its model and fills in defaults. Pointers in the errors begin with
+/// `/input`. `prompt_chars` is the operator's own limit, whatever the model takes.
+pub(crate) fn check(
     model: &Model,
     input: &Value,
     prompt_chars: usize,
-) -> Result<Priced, Vec<FieldError>> {
-    let under_input = |errors: Vec<config::catalogue::InputError>| {
-        errors
-            .into_iter()
-            .map(|error| FieldError::new(format!("/input{}", error.pointer), error.detail))
-            .collect::<Vec<_>>()
-    };
+) -> Result<Value, Vec<FieldError>> {
     let input = model.validate(input).map_err(under_input)?;
     if input["prompt"].as_str().is_some_and(|prompt| prompt.chars().count() > prompt_chars) {
         let detail = format!("must have at most {prompt_chars} characters");
         return Err(vec![FieldError::new("/input/prompt", detail)]);
     }
+    Ok(input)
+}
+
+/// Prices a valid input.
+pub(crate) fn price(model: &Model, input: Value) -> Result<Priced, Vec<FieldError>> {
     let resolved = model.resolve(&input).map_err(under_input)?;
     let no_route = || vec![FieldError::new("/model", "has no provider at the moment")];
     Ok(Priced {
@@ -73,6 +77,13 @@ pub(crate) fn price(
             .map_err(|_| vec![FieldError::new("/input", "cannot be stored")])?,
         input,
     })
+}
+
+fn under_input(errors: Vec<config::catalogue::InputError>) -> Vec<FieldError> {
+    errors
+        .into_iter()
+        .map(|error| FieldError::new(format!("/input{}", error.pointer), error.detail))
+        .collect()
 }
 
 /// Every model, as users see them.
@@ -108,22 +119,64 @@ pub(crate) fn link(context: &Context, key: &str, until: Timestamp) -> String {
     context.links.sign(key, until)
 }
 
-/// Checks what a media link says about itself.
+/// Stores an image that a user uploads.
+pub(crate) async fn store_upload<S>(
+    context: &Context,
+    workspace_id: WorkspaceId,
+    source: S,
+) -> Result<tables::uploads::Model, Problem>
+where
+    S: Stream<Item = std::io::Result<Bytes>> + Send + Unpin,
+{
+    let expires_at = context.clock.now().after(retention(context));
+    let owner = Owner { workspace_id, made_for_job: false, expires_at };
+    uploads::store(context, owner, source).await.map_err(|error| match error {
+        TakeError::Media(MediaError::TooLarge(most)) => {
+            Problem::new(Code::BodyTooLarge, format!("The file is larger than {most} bytes."))
+        }
+        TakeError::Media(MediaError::Source(_)) => {
+            Problem::new(Code::BadRequest, "The file did not arrive whole.")
+        }
+        error if error.is_users() => Problem::invalid(vec![FieldError::new("", error.to_string())]),
+        error => {
+            tracing::error!(%error, "an upload was not stored");
+            Problem::new(Code::Unavailable, "The file cannot be stored now. Try again.")
+        }
+    })
+}
+
+/// Deletes uploads that no job came to use.
+pub(crate) async fn give_up_uploads(context: &Context, ids: &[UploadId]) {
+    uploads::give_up(context, ids).await;
+}
+
+/// Whether this is an address that a provider was given.
+pub(crate) fn is_callback(
+    context: &Context,
+    provider: &str,
+    attempt: AttemptId,
+    mac: &str,
+) -> bool {
+    context.callbacks.verify(provider, attempt, mac)
+}
+
+/// Checks what a media link says about itself; answers with how much longer it works.
 pub(crate) fn check_link(
     context: &Context,
     key: &str,
     expires: &str,
     signature: &str,
-) -> Result<(), Problem> {
-    context.links.verify(key, expires, signature, context.clock.now()).map_err(
-        |error| match error {
+) -> Result<Duration, Problem> {
+    let now = context.clock.now();
+    let until =
+        context.links.verify(key, expires, signature, now).map_err(|error| match error {
             LinkError::Expired => Problem::new(
                 Code::LinkExpired,
                 "This link has expired. Get the job again for a new one.",
             ),
             LinkError::Invalid => Problem::new(Code::LinkInvalid, "This link is not valid."),
-        },
-    )
+        })?;
+    Ok(until.since(now))
 }
 
 /// What is known of a file.

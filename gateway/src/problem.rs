@@ -25,6 +25,7 @@ pub(crate) enum Code {
     MethodNotAllowed,
     Timeout,
     JobLive,
+    UploadInUse,
     BodyTooLarge,
     UnsupportedMediaType,
     RangeNotSatisfiable,
@@ -56,6 +57,7 @@ impl Code {
             }
             Self::Timeout => (S::REQUEST_TIMEOUT, "timeout", "Request timed out"),
             Self::JobLive => (S::CONFLICT, "job_live", "Job is live"),
+            Self::UploadInUse => (S::CONFLICT, "upload_in_use", "Upload is in use"),
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body_too_large", "Body too large"),
             Self::UnsupportedMediaType => {
                 (S::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Unsupported media type")
@@ -164,6 +166,11 @@ impl Problem {
     /// A job that does not exist, or not for this caller: the two look the same.
     pub(crate) fn no_such_job() -> Self {
         Self::new(Code::NotFound, "There is no such job.")
+    }
+
+    /// The same for an upload.
+    pub(crate) fn no_such_upload() -> Self {
+        Self::new(Code::NotFound, "There is no such upload.")
     }
 
     /// No key, a wrong one or a revoked one: all look the same.

@@ -112,7 +112,11 @@ where
         let Some(heard) = heard.upgrade() else { return };
         match announcement {
             Some(Some(Announcement::Job { id, version })) => raise(&lock(&heard), id, version),
-            Some(Some(Announcement::Waiting { .. } | Announcement::KeyRevoked { .. })) => {}
+            Some(Some(
+                Announcement::Waiting { .. }
+                | Announcement::Callback { .. }
+                | Announcement::KeyRevoked { .. },
+            )) => {}
             Some(None) => announcer_lives = false,
             None | Some(Some(Announcement::Resync)) => look(&heard, &db).await,
         }

@@ -8,6 +8,8 @@ mod m20261101_000001_accounts;
 mod m20261101_000002_ledger;
 mod m20261101_000003_jobs;
 mod m20261101_000004_coordination;
+mod m20261101_000005_uploads;
+mod m20261101_000006_callbacks;
 mod m20261101_000007_retention;
 mod m20261101_000008_billed_units;
 
@@ -25,6 +27,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261101_000002_ledger::Migration),
             Box::new(m20261101_000003_jobs::Migration),
             Box::new(m20261101_000004_coordination::Migration),
+            Box::new(m20261101_000005_uploads::Migration),
+            Box::new(m20261101_000006_callbacks::Migration),
             Box::new(m20261101_000007_retention::Migration),
             Box::new(m20261101_000008_billed_units::Migration),
         ]

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use config::{context::Context, media::MediaError, settings::Settings};
-use entities::{Effects, Timestamp, WriteError, job, pools, reconcile};
+use entities::{Effects, Timestamp, WriteError, job, pools, reconcile, uploads};
 use futures::future::BoxFuture;
 use sea_orm::{DatabaseTransaction, DbErr};
 use uuid::Uuid;
@@ -21,11 +21,13 @@ pub(crate) enum Task {
     Gauges,
     Reconcile,
     Expire,
+    Uploads,
     Forget,
+    Staging,
 }
 
 /// All of them.
-pub(crate) const TASKS: [Task; 8] = [
+pub(crate) const TASKS: [Task; 10] = [
     Task::Rescue,
     Task::Sweep,
     Task::Deadlines,
@@ -33,7 +35,9 @@ pub(crate) const TASKS: [Task; 8] = [
     Task::Gauges,
     Task::Reconcile,
     Task::Expire,
+    Task::Uploads,
     Task::Forget,
+    Task::Staging,
 ];
 
 impl Task {
@@ -46,7 +50,9 @@ impl Task {
             Self::Gauges => "gauges",
             Self::Reconcile => "reconcile",
             Self::Expire => "expire",
+            Self::Uploads => "uploads",
             Self::Forget => "forget",
+            Self::Staging => "staging",
         }
     }
 
@@ -54,9 +60,10 @@ impl Task {
         match self {
             Self::Rescue | Self::Sweep | Self::Dispatch => settings.scheduler.sweep,
             Self::Deadlines | Self::Gauges => Duration::from_secs(2),
-            Self::Expire => Duration::from_secs(5),
+            Self::Expire | Self::Uploads => Duration::from_secs(5),
             Self::Reconcile => settings.scheduler.reconcile,
             Self::Forget => Duration::from_secs(600),
+            Self::Staging => Duration::from_secs(3_600),
         }
     }
 
@@ -87,10 +94,13 @@ impl Task {
             Self::Gauges => gauges(context).await.map_err(failed),
             Self::Reconcile => check(context).await.map_err(failed),
             Self::Expire => expire(context, now).await,
+            Self::Uploads => uploads_leave(context, now).await,
             Self::Forget => {
                 job::forget_old_idempotency_keys(context.db.write(), now).await.map_err(failed)?;
-                pools::forget_dead(context.db.write()).await.map_err(failed)?;
-                remove_stale(context).await;
+                pools::forget_dead(context.db.write()).await.map_err(failed)
+            }
+            Self::Staging => {
+                staging(context).await;
                 Ok(())
             }
         }
@@ -155,13 +165,32 @@ async fn expire(context: &Context, now: Timestamp) -> Result<(), WriteError> {
     Ok(())
 }
 
-/// Files that were half copied when their worker was killed belong to nobody.
-async fn remove_stale(context: &Context) {
-    match context.media.remove_stale(context.clock.now()).await {
-        Ok(0) => {}
-        Ok(files) => tracing::info!(files, "half copied files were removed"),
-        Err(error) => tracing::warn!(%error, "half copied files were not removed"),
+/// Removes a small batch of uploads that are deleted or expired: files first, then their rows.
+async fn uploads_leave(context: &Context, now: Timestamp) -> Result<(), WriteError> {
+    let leaving = uploads::leaving(context.db.read(), BATCH, now).await.map_err(failed)?;
+    let mut done = Vec::new();
+    for (id, key) in leaving {
+        match context.media.delete(&key).await {
+            Ok(()) => done.push(id),
+            Err(error) => {
+                tracing::warn!(upload = %id, %error, "an upload was not deleted; it comes round again");
+            }
+        }
     }
+    if done.is_empty() {
+        return Ok(());
+    }
+    let count = done.len();
+    write(context, move |tx| {
+        let done = done.clone();
+        Box::pin(async move {
+            uploads::forget(tx, &done).await?;
+            Ok(Effects::default())
+        })
+    })
+    .await?;
+    context.metrics.retention_deleted("upload", count);
+    Ok(())
 }
 
 async fn delete_files(context: &Context, keys: &[String]) -> Result<(), MediaError> {
@@ -175,6 +204,17 @@ async fn gauges(context: &Context) -> Result<(), DbErr> {
     let pools = pools::gauges(context.db.read(), context.clock.now()).await?;
     context.metrics.pools(&pools);
     Ok(())
+}
+
+/// Removes what crashes left half copied.
+async fn staging(context: &Context) {
+    match context.media.remove_stale().await {
+        Ok(0) => {}
+        Ok(removed) => {
+            tracing::info!(removed, "half-copied files of crashed processes were removed")
+        }
+        Err(error) => tracing::warn!(%error, "half-copied files could not be removed"),
+    }
 }
 
 async fn check(context: &Context) -> Result<(), DbErr> {

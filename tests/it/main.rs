@@ -52,6 +52,7 @@ macro_rules! distributed {
 mod auth;
 mod bad_input;
 mod bad_requests;
+mod callbacks;
 mod chaos;
 mod chaos_short;
 mod disk;
@@ -81,4 +82,5 @@ mod reconcile;
 mod retention;
 mod start;
 mod start_refused;
+mod uploads;
 mod waits;

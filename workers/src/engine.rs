@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use config::{context::Context, net::Fetcher};
+use config::{context::Context, media::MediaError, net::Fetcher};
 use entities::{
     Effects, Timestamp, WriteError,
     job::{AttemptOutcome, Ending, Failure, JobRef, Usage, end, note_usage},
@@ -16,6 +16,7 @@ use sea_orm::{DatabaseTransaction, DbErr};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+use crate::callbacks::Pulse;
 use crate::providers::{Accepted, Call, Provider, Refusal};
 
 /// How soon a change is written again after the database was away.
@@ -31,6 +32,8 @@ pub(crate) struct Engine {
     pub(crate) fetcher: Fetcher,
     /// Rung when a job of this process is due sooner than the poll loop expects.
     pub(crate) due: Arc<Notify>,
+    /// Tells whether the provider's callbacks come.
+    pub(crate) pulse: Arc<Pulse>,
 }
 
 /// Why a worker stops working on a job; the job's lease or the sweep brings it back.
@@ -40,8 +43,18 @@ pub(crate) enum WorkError {
     Write(#[from] WriteError),
     #[error("the job's stored routes cannot be read: {0}")]
     Routes(String),
+    #[error("the media of the job's input is gone")]
+    InputGone,
+    #[error("the media of the job's input cannot be read: {0}")]
+    Media(#[from] MediaError),
     #[error("the job has no attempt")]
     NoAttempt,
+}
+
+impl From<DbErr> for WorkError {
+    fn from(error: DbErr) -> Self {
+        Self::Write(WriteError::Db(Arc::new(error)))
+    }
 }
 
 impl Engine {
@@ -159,8 +172,20 @@ impl Engine {
         Ok(noted.await?)
     }
 
-    /// The call that `attempt` stands for.
-    pub(crate) fn call(
+    /// The call that `attempt` stands for, its media readable for the provider.
+    pub(crate) async fn call(
+        &self,
+        job: &jobs::Model,
+        attempt: &attempts::Model,
+    ) -> Result<Call, WorkError> {
+        let mut call = self.bare_call(job, attempt)?;
+        let route = route(job, attempt.route)?;
+        self.readable(job, &mut call.input, &route.media).await?;
+        Ok(call)
+    }
+
+    /// The same with the ids of uploads in place of media.
+    pub(crate) fn bare_call(
         &self,
         job: &jobs::Model,
         attempt: &attempts::Model,

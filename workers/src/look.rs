@@ -53,7 +53,7 @@ impl Engine {
         attempt: attempts::Model,
     ) -> Result<(), WorkError> {
         let accepted = accepted_of(&attempt).ok_or(WorkError::NoAttempt)?;
-        let call = self.call(&job, &attempt)?;
+        let call = self.call(&job, &attempt).await?;
         let overdue = job.run_deadline.is_some_and(|deadline| deadline < self.now());
         if overdue || (job.cancel_requested && !job.cancel_sent) {
             let asked = Instant::now();
@@ -113,7 +113,8 @@ impl Engine {
     ) -> Result<(), WorkError> {
         match polled {
             Ok(Polled::Running { progress, poll_after }) => {
-                self.again(job, progress, poll_after).await
+                // A callback will bring the next look forward.
+                self.again(job, progress, self.pulse.stretch(poll_after)).await
             }
             Ok(Polled::Finished(finished)) => self.finished(job, attempt, finished).await,
             Ok(Polled::Canceled) => {
@@ -184,7 +185,7 @@ impl Engine {
             return self.media_lost(job, attempt).await;
         };
         let asked = Instant::now();
-        let call = self.call(job, attempt)?;
+        let call = self.call(job, attempt).await?;
         let Some(polled) = self.poll(job, &call, &accepted).await else { return Ok(()) };
         self.count("poll", polled.as_ref().err(), asked);
         match polled {
@@ -204,7 +205,7 @@ impl Engine {
             return self.end(job, attempt, AttemptOutcome::Unknown, ending).await.map(drop);
         }
         let asked = Instant::now();
-        let found = self.provider.lookup(&self.call(job, attempt)?).await;
+        let found = self.provider.lookup(&self.bare_call(job, attempt)?).await;
         self.count("lookup", found.as_ref().err(), asked);
         match found {
             Ok(Some(accepted)) => self.bind(job, attempt, accepted).await,

@@ -11,7 +11,7 @@ use config::{
 use entities::{job, pools};
 use tokio::sync::Notify;
 
-use crate::{engine::Engine, poll::poll_loop, providers::Provider};
+use crate::{callbacks::callback_loop, engine::Engine, poll::poll_loop, providers::Provider};
 
 /// A pool and how many calls it makes at the same time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +56,7 @@ pub async fn run(
             lease: context.settings.workers.lease,
             fetcher: fetcher.clone(),
             due: Arc::new(Notify::new()),
+            pulse: Arc::default(),
         };
         let submitting = engine.clone();
         monitor =
@@ -63,6 +64,7 @@ pub async fn run(
                 let engine = submitting.clone();
                 async move { engine.handle(hint).await }
             });
+        loops.push(tokio::spawn(callback_loop(engine.clone())));
         loops.push(tokio::spawn(poll_loop(engine.clone(), size.concurrency.get())));
         loops.push(tokio::spawn(heartbeat(engine, size.concurrency.get())));
     }

@@ -5,10 +5,13 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use bytes::Bytes;
 use config::{
     announce::Announcer,
+    callbacks::CallbackLinks,
     catalogue::Catalogue,
     clock::Clock,
     context::{Context, Parts},
+    limiter::Limiter,
     media::{MediaKey, MediaLinks, MediaStore, PutLimits},
+    net::{Fetcher, Guarded},
     queue::Queue,
     secrets::MasterSecrets,
     settings::{Mode, Settings, Sources},
@@ -19,7 +22,7 @@ use entities::{
     Credits, Db, JobHint,
     accounts::{self, NewUser},
     ids::{AttemptId, JobId},
-    job::{self, Claimed, JobState, Kind, NewJob, NewOutput},
+    job::{self, Claimed, JobState, Kind, NewJob, NewOutput, Usage},
     ledger,
     tables::{attempts, jobs},
 };
@@ -41,8 +44,12 @@ async fn engine(folder: &std::path::Path) -> Engine {
     let clock = Clock::system(0);
     let now = clock.clone();
     let provider = DemoProvider::new(folder, Arc::new(move || now.now())).unwrap();
+    let callbacks = CallbackLinks::new(secrets.clone(), settings.gateway.public_url.clone());
     let context = Context::start(Parts {
         db,
+        callbacks,
+        limiter: Limiter::local(),
+        guarded: Guarded::new(settings.inputs.allowed()).unwrap(),
         queue: Queue::memory(),
         announcer: Announcer::local(),
         media: MediaStore::local(folder).unwrap(),
@@ -58,7 +65,9 @@ async fn engine(folder: &std::path::Path) -> Engine {
         provider: Arc::new(provider),
         pool: "demo".into(),
         lease: LEASE,
+        fetcher: Fetcher::new().unwrap(),
         due: Arc::new(Notify::new()),
+        pulse: Arc::default(),
     }
 }
 
@@ -85,6 +94,7 @@ async fn claimed(engine: &Engine) -> Claimed {
         credits: Credits(10),
         outputs_expected: 1,
         idempotency: None,
+        uploads: Vec::new(),
         created_at: now,
         expires_at: now.after(LEASE),
     };
@@ -126,7 +136,7 @@ async fn storing(engine: &Engine, attempt: &attempts::Model) -> jobs::Model {
     let mut job = due.into_iter().next().unwrap().job;
     if job.state == JobState::Running {
         let guard = (&job).into();
-        job = job::media_ready(&tx, &guard, attempt.id, None).await.unwrap().unwrap();
+        job = job::media_ready(&tx, &guard, attempt.id, Usage::UNKNOWN).await.unwrap().unwrap();
     }
     tx.commit().await.unwrap();
     job

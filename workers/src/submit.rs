@@ -1,6 +1,6 @@
 //! From a hint to one call: claim, commit the attempt, send, and record what came back.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use config::telemetry::logs::job_span;
 use entities::{
@@ -62,18 +62,19 @@ impl Engine {
         lease: &Lease,
     ) -> Result<(), WorkError> {
         let timeout = self.provider.submit_timeout();
+        let call = match self.call(job, attempt).await {
+            Err(WorkError::InputGone) => {
+                let ending = Ending::Failed(input_gone());
+                return self.end(job, attempt, AttemptOutcome::Rejected, ending).await.map(drop);
+            }
+            call => call?,
+        };
         if lease_remaining(lease) <= timeout + policy::LEASE_MARGIN {
             // Too late to send anything under this lease: the provider saw nothing.
-            let back = self.back(
-                job,
-                attempt,
-                AttemptOutcome::Unavailable,
-                std::time::Duration::ZERO,
-                false,
-            )?;
+            let (outcome, wait) = (AttemptOutcome::Unavailable, Duration::ZERO);
+            let back = self.back(job, attempt, outcome, wait, false)?;
             return self.hand_back(job, back).await;
         }
-        let call = self.call(job, attempt)?;
         let asked = Instant::now();
         let answer = tokio::time::timeout(timeout, self.provider.submit(&call)).await;
         let answer = answer.unwrap_or_else(|_| Err(Refusal::Unknown("no answer in time".into())));
@@ -195,7 +196,7 @@ impl Engine {
         job: &jobs::Model,
         attempt: &attempts::Model,
         outcome: AttemptOutcome,
-        wait: std::time::Duration,
+        wait: Duration,
         counts: bool,
     ) -> Result<(HandBack, String), WorkError> {
         let next = job.route.saturating_add(1);
@@ -229,6 +230,14 @@ pub(crate) fn acceptance(attempt: &attempts::Model, accepted: Accepted) -> Accep
         request_id: accepted.request_id,
         handle: accepted.handle,
         poll_after: accepted.poll_after,
+    }
+}
+
+/// What a user reads when the media of the input was deleted before the job began.
+fn input_gone() -> Failure {
+    Failure {
+        code: "input_gone",
+        detail: "An upload that the job needs was deleted. Nothing was charged; please submit it again with another one.".to_owned(),
     }
 }
 

@@ -20,6 +20,8 @@ pub(super) fn encode(sender: Uuid, messages: &[Announcement]) -> String {
             Announcement::Job { id, version } => write!(text, "\nj {} {version}", id.0.simple()),
             Announcement::Waiting { pool } if pool.contains('\n') => Ok(()),
             Announcement::Waiting { pool } => write!(text, "\nw {pool}"),
+            Announcement::Callback { provider } if provider.contains('\n') => Ok(()),
+            Announcement::Callback { provider } => write!(text, "\nc {provider}"),
             Announcement::KeyRevoked { id } => write!(text, "\nk {}", id.0.simple()),
             Announcement::Resync => write!(text, "\nr"),
         };
@@ -49,6 +51,7 @@ fn decode_line(line: &str) -> Option<Announcement> {
             })
         }
         "w" => Some(Announcement::Waiting { pool: rest.to_owned() }),
+        "c" => Some(Announcement::Callback { provider: rest.to_owned() }),
         "k" => Some(Announcement::KeyRevoked { id: ApiKeyId(Uuid::try_parse(rest).ok()?) }),
         "r" => Some(Announcement::Resync),
         _ => None,
@@ -64,6 +67,7 @@ mod tests {
         let messages = [
             Announcement::Job { id: JobId::generate(), version: 7 },
             Announcement::Waiting { pool: "hugging face".to_owned() },
+            Announcement::Callback { provider: "fal".to_owned() },
             Announcement::KeyRevoked { id: ApiKeyId::generate() },
             Announcement::Resync,
         ];

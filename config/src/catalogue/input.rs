@@ -134,7 +134,7 @@ fn short(name: &str) -> String {
 }
 
 /// RFC 6901, section 3.
-fn escape(name: &str) -> String {
+pub(super) fn escape(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 

@@ -5,6 +5,7 @@
 
 mod file;
 mod input;
+mod media;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -166,6 +167,12 @@ impl Model {
         input::validate(&self.schema, &self.validator, input)
     }
 
+    /// Where a valid input holds media, as JSON Pointers.
+    #[must_use]
+    pub fn media_pointers(&self, input: &Value) -> Vec<String> {
+        media::pointers(&self.schema, input)
+    }
+
     /// Prices a valid input and maps it for every route.
     ///
     /// # Errors
@@ -174,26 +181,33 @@ impl Model {
         let quote = self.price.quote(input).map_err(|error| {
             vec![InputError { pointer: String::new(), detail: error.to_string() }]
         })?;
+        let media = media::fields(&self.schema);
         Ok(Resolved {
             model: self.id.clone(),
             kind: self.kind,
             credits: Credits(quote.credits.0),
             outputs: quote.outputs,
-            routes: self.routes.iter().map(|route| route.resolve(input)).collect(),
+            routes: self.routes.iter().map(|route| route.resolve(input, &media)).collect(),
         })
     }
 }
 
 impl Route {
-    fn resolve(&self, input: &Value) -> ResolvedRoute {
+    fn resolve(&self, input: &Value, media: &[&str]) -> ResolvedRoute {
         let mut mapped = self.constants.clone();
-        for (name, value) in input.as_object().into_iter().flatten() {
-            if !self.drop.contains(name) {
+        let mut held = Vec::new();
+        for (given, value) in input.as_object().into_iter().flatten() {
+            if !self.drop.contains(given) {
                 let value = match value {
-                    Value::Number(number) if self.texts.contains(name) => number.to_string().into(),
+                    Value::Number(number) if self.texts.contains(given) => {
+                        number.to_string().into()
+                    }
                     value => value.clone(),
                 };
-                let name = self.rename.get(name).unwrap_or(name);
+                let name = self.rename.get(given).unwrap_or(given);
+                if media.contains(&given.as_str()) {
+                    held.push(name.clone());
+                }
                 mapped.insert(name.clone(), value);
             }
         }
@@ -202,6 +216,7 @@ impl Route {
             pool: self.provider.clone(),
             provider_model: self.provider_model.clone(),
             input: Value::Object(mapped),
+            media: held,
             unit_usd_micros: self.unit_usd_micros.map(i64::from),
         }
     }

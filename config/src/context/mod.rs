@@ -21,6 +21,7 @@ use crate::{
     clock::Clock,
     limiter::Limiter,
     media::{MediaLinks, MediaStore},
+    net::Guarded,
     queue::Queue,
     settings::Settings,
     shutdown::Shutdown,
@@ -51,6 +52,8 @@ pub struct Context {
     pub callbacks: CallbackLinks,
     /// Limits on calls that all processes keep together.
     pub limiter: Limiter,
+    /// Fetches what users point to.
+    pub guarded: Guarded,
     /// The time.
     pub clock: Clock,
     /// The models.
@@ -80,6 +83,8 @@ pub struct Parts {
     pub callbacks: CallbackLinks,
     /// Limits on calls that all processes keep together.
     pub limiter: Limiter,
+    /// Fetches what users point to.
+    pub guarded: Guarded,
     /// The time.
     pub clock: Clock,
     /// The models.
@@ -126,6 +131,7 @@ impl Context {
             links: parts.links,
             callbacks: parts.callbacks,
             limiter: parts.limiter,
+            guarded: parts.guarded,
             clock: parts.clock,
             catalogue: Arc::new(parts.catalogue),
             metrics: parts.metrics,

@@ -42,7 +42,11 @@ impl Outbox {
             self.metrics.credits(verb.name(), amount.0);
         }
         self.dispatcher.wake(&effects.dispatch);
-        if effects.changed.is_empty() && effects.pushes.is_empty() && effects.revoked.is_empty() {
+        let silent = effects.changed.is_empty()
+            && effects.pushes.is_empty()
+            && effects.callbacks.is_empty()
+            && effects.revoked.is_empty();
+        if silent {
             return;
         }
         // The task is gone only when the process ends; the sweep of the next one takes over.
@@ -62,7 +66,11 @@ async fn run(mut inbox: mpsc::UnboundedReceiver<Effects>, queue: Queue, announce
             .iter()
             .map(|(id, version)| Announcement::Job { id: *id, version: *version });
         let keys = effects.revoked.iter().map(|id| Announcement::KeyRevoked { id: *id });
-        let messages: Vec<Announcement> = jobs.chain(keys).collect();
+        let reports = effects
+            .callbacks
+            .iter()
+            .map(|provider| Announcement::Callback { provider: provider.clone() });
+        let messages: Vec<Announcement> = jobs.chain(reports).chain(keys).collect();
         if !messages.is_empty() {
             announcer.announce(&messages).await;
         }

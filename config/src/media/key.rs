@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use entities::ids::JobId;
+use entities::ids::{JobId, UploadId};
 
 /// The name of a media file: a few parts of lower-case letters, digits, `-`, `_` and `.`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -22,9 +22,22 @@ impl MediaKey {
         Self(format!("jobs/{}/{id}/{position}", &id[30..]))
     }
 
+    /// The file of an upload.
+    #[must_use]
+    pub fn upload(upload: UploadId) -> Self {
+        let id = upload.0.simple().to_string();
+        Self(format!("uploads/{}/{id}", &id[30..]))
+    }
+
     /// The key as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl AsRef<str> for MediaKey {
+    fn as_ref(&self) -> &str {
         &self.0
     }
 }
@@ -46,7 +59,8 @@ impl FromStr for MediaKey {
                     byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte)
                 })
         };
-        let safe = text.len() <= 200 && text.starts_with("jobs/") && text.split('/').all(part);
+        let known = text.starts_with("jobs/") || text.starts_with("uploads/");
+        let safe = text.len() <= 200 && known && text.split('/').all(part);
         if safe { Ok(Self(text.to_owned())) } else { Err(BadKey) }
     }
 }
@@ -58,6 +72,8 @@ mod tests {
     #[test]
     fn outputs_have_keys_that_parse() {
         let key = MediaKey::output(JobId::generate(), 3);
+        assert_eq!(key.as_str().parse(), Ok(key));
+        let key = MediaKey::upload(UploadId::generate());
         assert_eq!(key.as_str().parse(), Ok(key));
     }
 

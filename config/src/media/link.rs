@@ -51,7 +51,7 @@ impl MediaLinks {
         format!("{base}/media/{key}?exp={expires}&sig={tag}")
     }
 
-    /// Checks what a link says about itself.
+    /// Checks what a link says about itself; answers with when it stops working.
     ///
     /// # Errors
     /// See [`LinkError`].
@@ -61,7 +61,7 @@ impl MediaLinks {
         expires: &str,
         tag: &str,
         now: Timestamp,
-    ) -> Result<(), LinkError> {
+    ) -> Result<Timestamp, LinkError> {
         let until: i64 = expires.parse().map_err(|_| LinkError::Invalid)?;
         if until.to_string() != expires || key.parse::<MediaKey>().is_err() {
             return Err(LinkError::Invalid);
@@ -69,7 +69,8 @@ impl MediaLinks {
         if !self.secrets.verify(Purpose::MediaLink, &message(key, until), tag) {
             return Err(LinkError::Invalid);
         }
-        if now.0 >= until.saturating_mul(1_000_000) { Err(LinkError::Expired) } else { Ok(()) }
+        let until = Timestamp(until.saturating_mul(1_000_000));
+        if now >= until { Err(LinkError::Expired) } else { Ok(until) }
     }
 }
 
@@ -94,7 +95,7 @@ mod tests {
         let expected = "https://m.example/media/jobs/ab/x/0?exp=1760003600&sig=";
         let tag = link.strip_prefix(expected).unwrap();
         let check = |key: &str, exp: &str, tag: &str, now| links.verify(key, exp, tag, now);
-        assert_eq!(check("jobs/ab/x/0", "1760003600", tag, now), Ok(()));
+        assert_eq!(check("jobs/ab/x/0", "1760003600", tag, now), Ok(until));
         assert_eq!(check("jobs/ab/x/0", "1760003600", tag, until), Err(LinkError::Expired));
         for (key, exp, tag) in [
             ("jobs/ab/x/1", "1760003600", tag),

@@ -1,13 +1,16 @@
 //! Media files: stored whole or not at all, checked before they are visible, served by signed
 //! links.
 //!
-//! Stored: objects under `jobs/…` (finished) and `staging/…` (being copied; removed when the copy
-//! ends, and at start when a crash left one). What can fail is in [`MediaError`].
+//! Stored: objects under `jobs/…` and `uploads/…` (whole) and `staging/…` (being copied; removed when the copy
+//! ends, and by the scheduler when a crash left one). What can fail is in [`MediaError`].
 
+mod boxes;
+mod ebml;
 mod key;
 mod link;
 mod probe;
 mod store;
+mod whole;
 
 pub use key::{BadKey, MediaKey};
 pub use link::{LinkError, MediaLinks};

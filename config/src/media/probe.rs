@@ -1,10 +1,15 @@
 //! What a file really is: the type is found in its first bytes, whatever its sender says. Images
-//! are decoded, so that a broken one is not sold.
+//! are decoded, so that a broken one is not sold; films are only read, not played.
 
 use std::{io::Cursor, time::Duration};
 
 use entities::job::Kind;
 use image::{AnimationDecoder as _, ImageFormat, ImageReader, Limits};
+
+use super::{ebml, whole};
+
+/// So many first bytes tell the type.
+pub(super) const START: usize = 64;
 
 /// The most pixels of a picture: a small file can unfold to a huge one.
 const PIXELS: u64 = 64_000_000;
@@ -53,8 +58,8 @@ impl ContentType {
         } else if at(0, b"GIF87a") || at(0, b"GIF89a") {
             Some(Self::Gif)
         } else if at(4, b"ftyp") {
-            Some(Self::Mp4)
-        } else if at(0, b"\x1a\x45\xdf\xa3") {
+            start.get(8..12).filter(|brand| is_mp4(brand)).map(|_| Self::Mp4)
+        } else if ebml::is_webm(start) {
             Some(Self::Webm)
         } else {
             None
@@ -82,6 +87,12 @@ impl ContentType {
     }
 }
 
+/// Whether a file of this brand is a film. Pictures (AVIF, HEIC) and QuickTime have the same boxes.
+fn is_mp4(brand: &[u8]) -> bool {
+    const BRANDS: [&[u8]; 8] = [b"iso", b"mp4", b"avc1", b"M4V", b"dash", b"MSNV", b"mmp4", b"cmf"];
+    BRANDS.iter().any(|known| brand.starts_with(known))
+}
+
 /// What was found in a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Found {
@@ -95,6 +106,9 @@ pub(super) fn decode(content_type: ContentType, bytes: &[u8]) -> Result<Found, S
     let Some(format) = content_type.image_format() else {
         return Ok(Found::default());
     };
+    if !whole::is_whole(content_type, bytes) {
+        return Err("the file is cut off".to_owned());
+    }
     let wrong = |error: image::ImageError| error.to_string();
     let (width, height) =
         ImageReader::with_format(Cursor::new(bytes), format).into_dimensions().map_err(wrong)?;
@@ -131,4 +145,23 @@ fn gif_duration(bytes: &[u8]) -> Result<u64, String> {
         total += Duration::from(frame.map_err(wrong)?.delay());
     }
     Ok(u64::try_from(total.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_is_told_by_the_first_bytes() {
+        let brand = |brand: &[u8]| [b"\0\0\0\x18ftyp", brand, b"\0\0\0\0isomiso2"].concat();
+        for mp4 in [b"isom", b"iso5", b"mp42", b"avc1", b"M4V ", b"dash"] {
+            assert_eq!(ContentType::sniff(&brand(mp4)), Some(ContentType::Mp4));
+        }
+        for other in [b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1", b"qt  ", b"crx "] {
+            assert_eq!(ContentType::sniff(&brand(other)), None);
+        }
+        let film = |doc_type| ContentType::sniff(&ebml::tests::film(doc_type)[..START]);
+        assert_eq!(film(b"webm"), Some(ContentType::Webm));
+        assert_eq!(film(b"matroska"), None);
+    }
 }

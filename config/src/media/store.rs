@@ -1,9 +1,18 @@
 //! The store itself, over an `object_store`: a local folder now, a bucket behind the same calls.
 //!
-//! A file is streamed to a staging object, checked there, and only then copied to its key in one
+//! A file is streamed to a staging object, checked there, and only then moved to its key in one
 //! step. Writes are flushed to disk before they count.
 
-use std::{ops::Range, path::Path, sync::Arc, time::Duration};
+mod copying;
+
+use std::{
+    error::Error,
+    io,
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use entities::job::Kind;
@@ -11,11 +20,11 @@ use futures::{Stream, StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use object_store::{
     ObjectStore, ObjectStoreExt as _, PutPayload, local::LocalFileSystem, path::Path as ObjectPath,
 };
-use sha2::{Digest as _, Sha256};
 
+use self::copying::{Copied, Copying, Kept};
 use super::{
-    BadKey, ContentType, MediaKey,
-    probe::{self, Found},
+    BadKey, ContentType, MediaKey, ebml,
+    probe::{self, START},
 };
 use crate::net::FetchError;
 
@@ -25,8 +34,11 @@ const PART: usize = 4 * 1024 * 1024;
 /// A source that sends nothing for this long has failed.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// Staging objects older than this belong to nobody.
+/// Staging files that nothing was written to for this long belong to nobody.
 const STALE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Where files are while they are copied.
+const STAGING: &str = "staging";
 
 /// Why media could not be stored or read.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +64,10 @@ pub enum MediaError {
     /// Not a name of a file.
     #[error(transparent)]
     BadKey(#[from] BadKey),
-    /// The store failed: full, away, or not permitted.
+    /// There is no room left for it. Worth another try later.
+    #[error("the media store is full")]
+    Full,
+    /// The store failed: away, or not permitted.
     #[error("the media store failed: {0}")]
     Store(String),
 }
@@ -67,7 +82,7 @@ impl MediaError {
             | Self::WrongType
             | Self::Unreadable(_)
             | Self::BadKey(_) => true,
-            Self::Source(_) | Self::NotFound | Self::Store(_) => false,
+            Self::Source(_) | Self::NotFound | Self::Full | Self::Store(_) => false,
         }
     }
 }
@@ -86,9 +101,23 @@ impl From<object_store::Error> for MediaError {
     fn from(error: object_store::Error) -> Self {
         match error {
             object_store::Error::NotFound { .. } => Self::NotFound,
+            other if is_full(&other) => Self::Full,
             other => Self::Store(other.to_string()),
         }
     }
+}
+
+/// Whether the disk, or our share of it, is used up.
+fn is_full(error: &object_store::Error) -> bool {
+    let kinds = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<io::Error>().is_some_and(|error| kinds.contains(&error.kind())) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// What may be stored.
@@ -103,6 +132,12 @@ impl PutLimits {
     #[must_use]
     pub fn image() -> Self {
         Self { kind: Kind::Image, bytes: 50_000_000 }
+    }
+
+    /// What users hand in: images of 20 MB.
+    #[must_use]
+    pub fn upload() -> Self {
+        Self { kind: Kind::Image, bytes: 20_000_000 }
     }
 
     /// Videos: 2 GB.
@@ -152,6 +187,7 @@ pub struct File {
 #[derive(Debug, Clone)]
 pub struct MediaStore {
     objects: Arc<dyn ObjectStore>,
+    staging: PathBuf,
 }
 
 impl MediaStore {
@@ -168,7 +204,7 @@ impl MediaStore {
             .map_err(|error| failed(&error))?
             .with_automatic_cleanup(true)
             .with_fsync(true);
-        Ok(Self { objects: Arc::new(objects) })
+        Ok(Self { objects: Arc::new(objects), staging: folder.join(STAGING) })
     }
 
     /// Whether something can be stored now.
@@ -176,7 +212,7 @@ impl MediaStore {
     /// # Errors
     /// When not.
     pub async fn probe(&self) -> Result<(), MediaError> {
-        let path = ObjectPath::from(format!("staging/probe-{}", uuid::Uuid::new_v4().simple()));
+        let path = ObjectPath::from(format!("{STAGING}/probe-{}", uuid::Uuid::new_v4().simple()));
         self.objects.put(&path, PutPayload::from_static(b"probe")).await?;
         self.objects.delete(&path).await?;
         Ok(())
@@ -193,9 +229,9 @@ impl MediaStore {
         limits: PutLimits,
     ) -> Result<Stored, MediaError>
     where
-        S: Stream<Item = std::io::Result<Bytes>> + Send + Unpin,
+        S: Stream<Item = io::Result<Bytes>> + Send + Unpin,
     {
-        let staging = ObjectPath::from(format!("staging/{}", uuid::Uuid::new_v4().simple()));
+        let staging = ObjectPath::from(format!("{STAGING}/{}", uuid::Uuid::new_v4().simple()));
         let stored = self.put_staged(key, &staging, source, limits).await;
         if let Err(error) = self.objects.delete(&staging).await
             && !matches!(error, object_store::Error::NotFound { .. })
@@ -213,17 +249,20 @@ impl MediaStore {
         limits: PutLimits,
     ) -> Result<Stored, MediaError>
     where
-        S: Stream<Item = std::io::Result<Bytes>> + Send + Unpin,
+        S: Stream<Item = io::Result<Bytes>> + Send + Unpin,
     {
         let copied = self.copy(staging, source, limits).await?;
         let content_type = copied.content_type;
-        let found = match copied.image {
-            None => Found::default(),
-            Some(bytes) => tokio::task::spawn_blocking(move || probe::decode(content_type, &bytes))
-                .await
-                .map_err(|error| MediaError::Store(error.to_string()))?
-                .map_err(MediaError::Unreadable)?,
-        };
+        let found = match copied.kept {
+            Kept::Image(bytes) => {
+                tokio::task::spawn_blocking(move || probe::decode(content_type, &bytes))
+                    .await
+                    .map_err(|error| MediaError::Store(error.to_string()))?
+            }
+            Kept::Mp4(boxes) => boxes.finish(),
+            Kept::Webm(head) => ebml::read(&head, copied.bytes),
+        }
+        .map_err(MediaError::Unreadable)?;
         self.objects.rename(staging, &path(key)).await?;
         Ok(Stored {
             key: key.clone(),
@@ -243,7 +282,7 @@ impl MediaStore {
         limits: PutLimits,
     ) -> Result<Copied, MediaError>
     where
-        S: Stream<Item = std::io::Result<Bytes>> + Send + Unpin,
+        S: Stream<Item = io::Result<Bytes>> + Send + Unpin,
     {
         let mut upload = self.objects.put_multipart(to).await?;
         let result = async {
@@ -284,7 +323,7 @@ impl MediaStore {
     pub async fn head(&self, key: &str) -> Result<File, MediaError> {
         let path = path(&key.parse()?);
         let bytes = self.objects.head(&path).await?.size;
-        let start = self.objects.get_range(&path, 0..bytes.min(16)).await?;
+        let start = self.objects.get_range(&path, 0..bytes.min(START as u64)).await?;
         let content_type =
             ContentType::sniff(&start).map_or("application/octet-stream", ContentType::mime);
         Ok(File { bytes, content_type })
@@ -308,29 +347,48 @@ impl MediaStore {
     ///
     /// # Errors
     /// When the name is bad or the store fails.
-    pub async fn delete(&self, key: &str) -> Result<(), MediaError> {
-        match self.objects.delete(&path(&key.parse()?)).await {
+    pub async fn delete(&self, key: impl AsRef<str>) -> Result<(), MediaError> {
+        match self.objects.delete(&path(&key.as_ref().parse()?)).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Removes staging files that a crash left long before `now`.
+    /// Removes staging files that a crash left more than a day ago. The age is that of the files on
+    /// this machine, so it is the machine's own clock that counts. The folder itself is read: the
+    /// store's list leaves out its own half-written files.
     ///
     /// # Errors
-    /// When the store fails.
-    pub async fn remove_stale(&self, now: entities::Timestamp) -> Result<usize, MediaError> {
-        let mut removed = 0;
-        let mut staged = self.objects.list(Some(&ObjectPath::from("staging")));
-        while let Some(object) = staged.next().await {
-            let object = object?;
-            if now.since(object.last_modified.into()) > STALE {
-                self.objects.delete(&object.location).await?;
-                removed += 1;
-            }
-        }
-        Ok(removed)
+    /// When the folder cannot be read or a file cannot be removed.
+    pub async fn remove_stale(&self) -> Result<usize, MediaError> {
+        let folder = self.staging.clone();
+        tokio::task::spawn_blocking(move || remove_older(&folder, STALE))
+            .await
+            .map_err(|error| MediaError::Store(error.to_string()))?
+            .map_err(|error| MediaError::Store(error.to_string()))
     }
+}
+
+fn remove_older(folder: &Path, age: Duration) -> io::Result<usize> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        entries => entries?,
+    };
+    let mut removed = 0;
+    for entry in entries {
+        let path = entry?.path();
+        let gone = || match std::fs::metadata(&path) {
+            // Its copy ended meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            // What was written in the future (the clock was set back since) is left alone too.
+            Ok(file) if file.is_file() && file.modified()?.elapsed().is_ok_and(|old| old > age) => {
+                std::fs::remove_file(&path).map(|()| true)
+            }
+            found => found.map(|_| false),
+        };
+        removed += usize::from(gone()?);
+    }
+    Ok(removed)
 }
 
 fn path(key: &MediaKey) -> ObjectPath {
@@ -339,91 +397,13 @@ fn path(key: &MediaKey) -> ObjectPath {
 
 async fn next<S>(source: &mut S) -> Result<Option<Bytes>, MediaError>
 where
-    S: Stream<Item = std::io::Result<Bytes>> + Unpin,
+    S: Stream<Item = io::Result<Bytes>> + Unpin,
 {
     match tokio::time::timeout(SILENCE, source.next()).await {
         Err(_) => Err(MediaError::Source("it fell silent".into())),
         Ok(Some(Err(error))) => Err(MediaError::Source(error.to_string())),
         Ok(Some(Ok(bytes))) => Ok(Some(bytes)),
         Ok(None) => Ok(None),
-    }
-}
-
-/// What is learnt of a file while it streams by.
-struct Copying {
-    limits: PutLimits,
-    hash: Sha256,
-    bytes: u64,
-    start: BytesMut,
-    content_type: Option<ContentType>,
-    image: BytesMut,
-}
-
-struct Copied {
-    content_type: ContentType,
-    bytes: u64,
-    sha256: [u8; 32],
-    /// The whole file, if it is an image that has to be decoded.
-    image: Option<Bytes>,
-}
-
-impl Copying {
-    fn new(limits: PutLimits) -> Self {
-        Self {
-            limits,
-            hash: Sha256::new(),
-            bytes: 0,
-            start: BytesMut::new(),
-            content_type: None,
-            image: BytesMut::new(),
-        }
-    }
-
-    fn take(&mut self, bytes: &[u8]) -> Result<(), MediaError> {
-        self.bytes += bytes.len() as u64;
-        if self.bytes > self.limits.bytes {
-            return Err(MediaError::TooLarge(self.limits.bytes));
-        }
-        self.hash.update(bytes);
-        if self.content_type.is_none() {
-            self.start.extend_from_slice(bytes);
-            if self.start.len() >= 16 {
-                self.find_type()?;
-            }
-        } else if self.keeps() {
-            self.image.extend_from_slice(bytes);
-        }
-        Ok(())
-    }
-
-    fn find_type(&mut self) -> Result<(), MediaError> {
-        let found = ContentType::sniff(&self.start).filter(|found| found.fits(self.limits.kind));
-        self.content_type = Some(found.ok_or(MediaError::WrongType)?);
-        let start = self.start.split();
-        if self.keeps() {
-            self.image.unsplit(start);
-        }
-        Ok(())
-    }
-
-    /// Whether the bytes are kept for decoding: images, as far as their own limit allows.
-    fn keeps(&self) -> bool {
-        let image = !matches!(self.content_type, Some(ContentType::Mp4 | ContentType::Webm));
-        image && self.bytes <= PutLimits::image().bytes
-    }
-
-    fn end(mut self) -> Result<Copied, MediaError> {
-        if self.content_type.is_none() {
-            self.find_type()?;
-        }
-        let content_type = self.content_type.ok_or(MediaError::WrongType)?;
-        let keeps = self.keeps();
-        Ok(Copied {
-            content_type,
-            bytes: self.bytes,
-            sha256: self.hash.finalize().into(),
-            image: keeps.then(|| self.image.freeze()),
-        })
     }
 }
 

@@ -5,16 +5,19 @@
 //! |---|---|
 //! | `client` | the guarded clients, and reading an answer with a limit |
 //! | `fetch` | media of providers, streamed from allowed places only |
+//! | `guarded` | what users point to, never in our own networks |
 //! | `origins` | which places are allowed |
 //!
 //! Nothing is stored. What can fail is in [`Unanswered`] and [`FetchError`].
 
 mod client;
 mod fetch;
+mod guarded;
 mod origins;
 #[cfg(test)]
 mod tests;
 
 pub use client::{ClientError, Timeouts, Unanswered, client, read};
 pub use fetch::{FetchError, Fetcher};
+pub use guarded::{Allowed, FetchLimits, Guarded, GuardedError};
 pub use origins::Origins;

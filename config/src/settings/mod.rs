@@ -23,7 +23,7 @@ pub use mistake::{Mistake, Place};
 pub use outside::{ClockSettings, Data, Database, Log, LogFormat, Media, Redis, Secrets, Stripe};
 pub use pools::Pools;
 pub use providers::{Offer, Providers};
-pub use sections::{Demo, Gateway, Limits, Ops, Retention, Scheduler, Submit, Workers};
+pub use sections::{Demo, Gateway, Inputs, Limits, Ops, Retention, Scheduler, Submit, Workers};
 pub use urls::{BaseUrl, DatabaseKind, DatabaseUrl, RedisUrl};
 
 /// The built-in values, as the file that an operator can read.
@@ -65,6 +65,7 @@ pub struct Settings {
     pub workers: Workers,
     pub scheduler: Scheduler,
     pub submit: Submit,
+    pub inputs: Inputs,
     pub retention: Retention,
     pub limits: Limits,
     pub demo: Demo,
@@ -101,6 +102,7 @@ impl Settings {
         let workers = Workers::read(reader);
         let scheduler = Scheduler::read(reader);
         let submit = Submit::read(reader);
+        let inputs = Inputs::read(reader);
         let retention = Retention::read(reader);
         let limits = Limits::read(reader);
         let demo = Demo::read(reader);
@@ -123,6 +125,7 @@ impl Settings {
             workers: workers?,
             scheduler: scheduler?,
             submit: submit?,
+            inputs: inputs?,
             retention: retention?,
             limits: limits?,
             demo: demo?,
@@ -135,7 +138,12 @@ impl Settings {
     /// The settings in force as TOML, secrets masked.
     #[must_use]
     pub fn describe(&self) -> String {
-        toml::to_string(self).unwrap_or_else(|error| format!("# cannot be shown: {error}\n"))
+        let shown =
+            toml::to_string(self).unwrap_or_else(|error| format!("# cannot be shown: {error}\n"));
+        match self.inputs.warning() {
+            Some(warning) => format!("# WARNING: {warning}\n\n{shown}"),
+            None => shown,
+        }
     }
 
     /// Links that were to begin with the gateway's own address begin with the one that it got:

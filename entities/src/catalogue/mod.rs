@@ -94,6 +94,9 @@ pub struct ResolvedRoute {
     pub provider_model: String,
     /// The input in the provider's words.
     pub input: Value,
+    /// The fields of `input` that hold uploads' ids instead of media.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub media: Vec<String>,
     /// What one of the provider's billing units costs us, in millionths of a US dollar.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit_usd_micros: Option<i64>,

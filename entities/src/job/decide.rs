@@ -119,6 +119,7 @@ mod tests {
             credits: Credits(price),
             outputs_expected: 1,
             idempotency: key.map(|(key, body)| (key.to_string(), [body; 32])),
+            uploads: Vec::new(),
             created_at: Timestamp(0),
             expires_at: Timestamp(0),
         }

@@ -6,9 +6,10 @@ use sea_orm::{
 
 use super::{erase, view};
 use crate::{
-    Timestamp,
+    Timestamp, callbacks,
     ids::{JobId, WorkspaceId},
     tables::{jobs, outputs},
+    uploads,
 };
 
 /// What became of a delete.
@@ -53,5 +54,8 @@ pub async fn delete(
         .exec_with_returning(tx)
         .await?;
     erase::forget_handles(tx, &[job.id]).await?;
-    Ok(Deleted::Done { keys: gone.into_iter().map(|output| output.key).collect() })
+    callbacks::forget(tx, &[job.id]).await?;
+    let mut keys: Vec<String> = gone.into_iter().map(|output| output.key).collect();
+    keys.extend(uploads::leave_with(tx, &[job.id], now).await?);
+    Ok(Deleted::Done { keys })
 }

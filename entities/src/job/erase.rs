@@ -11,9 +11,10 @@ use sea_orm::{
 use serde_json::json;
 
 use crate::{
-    Effects, Timestamp,
+    Effects, Timestamp, callbacks,
     ids::JobId,
     tables::{attempts, jobs, outputs},
+    uploads,
 };
 
 /// A job whose time is over.
@@ -82,6 +83,9 @@ pub async fn erase(
         .exec(db)
         .await?;
     forget_handles(db, &ids).await?;
+    // The scheduler finds their files by the marked rows.
+    uploads::leave_with(db, &ids, now).await?;
+    callbacks::forget(db, &ids).await?;
     let changed = erased.iter().map(|job| (job.id, job.version)).collect();
     Ok(Effects { changed, ..Effects::default() })
 }

@@ -52,5 +52,5 @@ pub use progress::{
 pub use rescue::rescue;
 pub use settle::{Ending, Failure, NewOutput, end, note_usage, succeed};
 pub use state::{IllegalMove, JobState, PublicStatus};
-pub use submit::{NewJob, Verdict};
+pub use submit::{NewJob, Replay, Verdict, find_replay};
 pub use sweep::{push_again, sweep};

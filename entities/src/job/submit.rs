@@ -22,8 +22,9 @@ use crate::{
     Credits, Effects, Timestamp,
     db::{for_update, one_of, sql},
     effects::Verb,
-    ids::{ApiKeyId, JobId, WorkspaceId},
+    ids::{ApiKeyId, JobId, UploadId, WorkspaceId},
     tables::idempotency_keys,
+    uploads,
 };
 
 /// A job to be accepted; owned, its id made by the caller.
@@ -53,6 +54,8 @@ pub struct NewJob {
     pub outputs_expected: i32,
     /// The client's idempotency key and the hash of the canonical request.
     pub idempotency: Option<(String, [u8; 32])>,
+    /// The uploads that `input` names.
+    pub uploads: Vec<UploadId>,
     /// Now.
     pub created_at: Timestamp,
     /// When its content is deleted.
@@ -96,6 +99,11 @@ pub(crate) async fn submit_group(
     let mut effects = Effects::default();
     if !accepted.is_empty() {
         submit_write::write(tx, &accepted).await?;
+        let mut used = Vec::new();
+        for job in &accepted {
+            used.extend(job.uploads.iter().map(|upload| (job.id, *upload)));
+        }
+        uploads::link(tx, used).await?;
     }
     for job in accepted {
         effects.dispatch.insert(job.pool.clone());
@@ -197,4 +205,34 @@ async fn known_keys(
             ((row.workspace_id, row.key), known)
         })
         .collect())
+}
+
+/// The job that an idempotency key stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replay {
+    /// The same request made this job.
+    Same(JobId),
+    /// The key belongs to another request.
+    Other,
+}
+
+/// What is known of the workspace's idempotency key before anything is checked: a replay is
+/// answered whatever the catalogue says today. `None`: nothing, or no more.
+///
+/// # Errors
+/// When the database fails.
+pub async fn find_replay(
+    db: &impl ConnectionTrait,
+    workspace_id: WorkspaceId,
+    key: &str,
+    body_hash: &[u8; 32],
+    now: Timestamp,
+) -> Result<Option<Replay>, DbErr> {
+    let row = idempotency_keys::Entity::find_by_id((workspace_id, key.to_owned())).one(db).await?;
+    let known = row.filter(|row| row.created_at > now.before(policy::IDEMPOTENCY_LIMIT));
+    Ok(known.map(
+        |row| {
+            if row.body_hash == body_hash { Replay::Same(row.job_id) } else { Replay::Other }
+        },
+    ))
 }

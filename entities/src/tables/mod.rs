@@ -2,13 +2,16 @@
 
 pub mod api_keys;
 pub mod attempts;
+pub mod callbacks;
 pub mod entry_notes;
 pub mod holds;
 pub mod idempotency_keys;
+pub mod job_uploads;
 pub mod jobs;
 pub mod leader_leases;
 pub mod ledger_entries;
 pub mod outputs;
+pub mod uploads;
 pub mod users;
 pub mod wallets;
 pub mod worker_pools;

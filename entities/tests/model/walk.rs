@@ -131,6 +131,7 @@ impl Walk {
             credits: Credits(price),
             outputs_expected: i32::try_from(outputs).unwrap(),
             idempotency: None,
+            uploads: Vec::new(),
             created_at: self.now,
             expires_at: self.now.after(Duration::from_secs(3_600)),
         };

@@ -5,6 +5,7 @@ pub(crate) mod cancel;
 pub(crate) mod delete;
 pub(crate) mod events;
 pub(crate) mod list;
+mod media;
 pub(crate) mod read;
 pub(crate) mod request;
 pub(crate) mod submit;

@@ -2,18 +2,21 @@
 
 use axum::response::{IntoResponse as _, Response};
 use axum::{Json, extract::State};
+use config::{catalogue::Model, uploads::Owner};
 use entities::{
-    Credits,
-    accounts::Caller,
+    Credits, Timestamp,
+    accounts::{self, Caller},
     ids::JobId,
-    job::{NewJob, SubmitError, Verdict, view},
+    job::{self, NewJob, Replay, SubmitError, Verdict, view},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
     body::JobBody,
+    media::Media,
     request::{JobRequest, JobRequestSchema},
 };
 use crate::{
@@ -56,9 +59,27 @@ pub(crate) async fn submit(
     parameters.end()?;
     let key = idempotency_key(&headers)?;
     let request = JobRequest::read(body)?;
-    let priced = price(&app, &request)?;
-    let job = new_job(&app, caller, request, priced, key);
-    let verdict = app.context.batcher.submit(job.clone()).await.map_err(|error| match error {
+    if let Some(key) = &key
+        && let Some(replay) = known(&app, caller, key, &request).await?
+    {
+        // Whatever became of the model since, and without fetching anything again.
+        return self::replay(&app, caller, replay?).await;
+    }
+    let model = model(&app, &request)?;
+    let mut input = check(&app, model, &request)?;
+    let price = within_limit(&request, price(model, input.clone())?)?.credits;
+    covered(&app, caller, model, &input, price).await?;
+    let expires_at = expiry(&app, &request);
+    let owner = Owner { workspace_id: caller.workspace_id, made_for_job: true, expires_at };
+    let media = Media::take(&app, owner, model, &mut input).await?;
+    let times = (app.context.clock.now(), expires_at);
+    let job = new_job(caller, request, self::price(model, input)?, &media, key, times);
+    let written = app.context.batcher.submit(job.clone()).await;
+    if !matches!(written, Ok(Verdict::Accepted) | Err(SubmitError::Db(_))) {
+        // After a lost commit nobody knows: what the job does not keep will expire.
+        media.give_up(&app).await;
+    }
+    let verdict = written.map_err(|error| match error {
         SubmitError::Busy => {
             Problem::new(Code::Unavailable, "Too many jobs are being submitted. Try again.")
         }
@@ -71,13 +92,46 @@ pub(crate) async fn submit(
             Ok(accepted(JobBody::accepted(job)))
         }
         Verdict::Replayed(earlier) => replay(&app, caller, earlier).await,
-        Verdict::KeyConflict => Err(Problem::new(
-            Code::IdempotencyKeyReused,
-            "This Idempotency-Key was used for a different request.",
-        )),
+        Verdict::KeyConflict => Err(key_reused()),
         Verdict::Insufficient { available } => Err(insufficient(job.credits, available)),
         Verdict::Revoked => Err(Problem::unauthorized()),
     }
+}
+
+/// What the key stands for already: a job, or a request that is not this one.
+async fn known(
+    app: &App,
+    caller: Caller,
+    key: &str,
+    request: &JobRequest,
+) -> Result<Option<Result<JobId, Problem>>, Problem> {
+    let (db, now) = (app.context.db.read(), app.context.clock.now());
+    let found = job::find_replay(db, caller.workspace_id, key, &request.hash, now).await;
+    Ok(found.map_err(Problem::database)?.map(|replay| match replay {
+        Replay::Same(job) => Ok(job),
+        Replay::Other => Err(key_reused()),
+    }))
+}
+
+fn key_reused() -> Problem {
+    let detail = "This Idempotency-Key was used for a different request.";
+    Problem::new(Code::IdempotencyKeyReused, detail)
+}
+
+/// Nothing is fetched for a job that its wallet cannot pay; the submit itself decides.
+async fn covered(
+    app: &App,
+    caller: Caller,
+    model: &Model,
+    input: &Value,
+    price: Credits,
+) -> Result<(), Problem> {
+    if model.media_pointers(input).is_empty() {
+        return Ok(());
+    }
+    let wallet = accounts::wallet(&app.context.db, caller.workspace_id).await;
+    let available = wallet.map_err(Problem::database)?.available;
+    if available < price { Err(insufficient(price, available)) } else { Ok(()) }
 }
 
 /// Tells the price of a job.
@@ -95,16 +149,28 @@ pub(crate) async fn quote(
     parameters.end()?;
     // What the submit would refuse, the quote refuses too; only `max_credits` is not compared,
     // because the price is what is asked for.
-    let request = JobRequest { max_credits: None, ..JobRequest::read(body)? };
-    Ok(Json(Quote { credits: price(&app, &request)?.credits.0 }))
+    let request = JobRequest::read(body)?;
+    let model = model(&app, &request)?;
+    let input = check(&app, model, &request)?;
+    Ok(Json(Quote { credits: price(model, input)?.credits.0 }))
 }
 
-/// Checks the input and the user's limit.
-fn price(app: &App, request: &JobRequest) -> Result<Priced, Problem> {
-    let model =
-        platform::model(&app.context.catalogue, &request.model).ok_or_else(models::unknown)?;
+fn model<'a>(app: &'a App, request: &JobRequest) -> Result<&'a Model, Problem> {
+    platform::model(&app.context.catalogue, &request.model).ok_or_else(models::unknown)
+}
+
+/// The input, checked and filled in.
+fn check(app: &App, model: &Model, request: &JobRequest) -> Result<Value, Problem> {
     let prompt_chars = app.context.settings.limits.prompt_chars;
-    let priced = platform::price(model, &request.input, prompt_chars).map_err(Problem::invalid)?;
+    platform::check(model, &request.input, prompt_chars).map_err(Problem::invalid)
+}
+
+fn price(model: &Model, input: Value) -> Result<Priced, Problem> {
+    platform::price(model, input).map_err(Problem::invalid)
+}
+
+/// Checks the user's limit.
+fn within_limit(request: &JobRequest, priced: Priced) -> Result<Priced, Problem> {
     match request.max_credits {
         Some(most) if priced.credits > Credits(most) => Err(Problem::new(
             Code::MaxCreditsExceeded,
@@ -114,15 +180,20 @@ fn price(app: &App, request: &JobRequest) -> Result<Priced, Problem> {
     }
 }
 
+/// When the job's content is deleted.
+fn expiry(app: &App, request: &JobRequest) -> Timestamp {
+    let kept = request.expires_in.unwrap_or_else(|| platform::retention(&app.context));
+    app.context.clock.now().after(kept)
+}
+
 fn new_job(
-    app: &App,
     caller: Caller,
     request: JobRequest,
     priced: Priced,
+    media: &Media,
     key: Option<String>,
+    times: (Timestamp, Timestamp),
 ) -> NewJob {
-    let now = app.context.clock.now();
-    let kept = request.expires_in.unwrap_or_else(|| platform::retention(&app.context));
     NewJob {
         id: JobId::generate(),
         workspace_id: caller.workspace_id,
@@ -136,8 +207,9 @@ fn new_job(
         credits: priced.credits,
         outputs_expected: priced.outputs_expected,
         idempotency: key.map(|key| (key, request.hash)),
-        created_at: now,
-        expires_at: now.after(kept),
+        uploads: media.ids(),
+        created_at: times.0,
+        expires_at: times.1,
     }
 }
 

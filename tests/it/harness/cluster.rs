@@ -259,6 +259,14 @@ impl Cluster {
         processes.map(Process::log_text).collect()
     }
 
+    /// The master secret.
+    pub(crate) fn master(&self) -> String {
+        match self.env.iter().find(|(name, _)| name == "TIKTOMATO__SECRETS__MASTER") {
+            Some((_, master)) => master.clone(),
+            None => fs::read_to_string(self.data().join("master.key")).unwrap(),
+        }
+    }
+
     /// The data folder.
     pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")

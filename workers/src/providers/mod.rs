@@ -198,6 +198,12 @@ pub trait Provider: Send + Sync + 'static {
     /// What it can do.
     fn capabilities(&self) -> Capabilities;
 
+    /// Whether media of the input comes as `data:` URIs instead of links: for a provider that runs
+    /// here and fetches nothing.
+    fn takes_bytes(&self) -> bool {
+        false
+    }
+
     /// The longest that one submit may take; a worker needs a lease longer than this.
     fn submit_timeout(&self) -> Duration;
 

@@ -1,10 +1,12 @@
-use std::io::{Cursor, Error};
+use std::io::Cursor;
 
 use entities::ids::JobId;
 use futures::stream;
 use image::{DynamicImage, ImageFormat};
+use sha2::{Digest as _, Sha256};
 
 use super::*;
+use crate::media::boxes;
 
 fn png(width: u32, height: u32) -> Bytes {
     let mut bytes = Cursor::new(Vec::new());
@@ -12,10 +14,7 @@ fn png(width: u32, height: u32) -> Bytes {
     bytes.into_inner().into()
 }
 
-fn in_pieces(
-    bytes: &Bytes,
-    size: usize,
-) -> impl Stream<Item = std::io::Result<Bytes>> + Unpin + use<> {
+fn in_pieces(bytes: &Bytes, size: usize) -> impl Stream<Item = io::Result<Bytes>> + Unpin + use<> {
     let pieces: Vec<_> =
         bytes.chunks(size).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
     stream::iter(pieces)
@@ -87,7 +86,7 @@ async fn what_is_not_whole_and_right_leaves_nothing() {
     let small = PutLimits { kind: Kind::Image, bytes: 20 };
     assert!(matches!(f.refused(bytes.clone(), small).await, MediaError::TooLarge(20)));
 
-    let broken = stream::iter([Ok(bytes.slice(..40)), Err(Error::other("reset"))]);
+    let broken = stream::iter([Ok(bytes.slice(..40)), Err(io::Error::other("reset"))]);
     let error = f.store.put(&f.key, broken, PutLimits::image()).await.unwrap_err();
     assert!(matches!(error, MediaError::Source(_)) && !error.is_final());
     assert_eq!(f.files(), 0);
@@ -118,4 +117,56 @@ async fn a_store_that_cannot_write_says_so() {
     assert!(matches!(f.store.probe().await, Err(MediaError::Store(_))));
     let put = f.store.put(&f.key, in_pieces(&png(8, 8), 99), PutLimits::image()).await;
     assert!(matches!(put, Err(MediaError::Store(_))));
+}
+
+#[tokio::test]
+async fn a_download_that_was_cut_off_is_never_kept() {
+    let f = fixture();
+    let mut jpeg = Cursor::new(Vec::new());
+    DynamicImage::new_rgb8(64, 64).write_to(&mut jpeg, ImageFormat::Jpeg).unwrap();
+    let jpeg = Bytes::from(jpeg.into_inner());
+    let mp4 = Bytes::from(boxes::tests::film());
+    let webm = Bytes::from(ebml::tests::film(b"webm"));
+    let (image, video) = (PutLimits::image(), PutLimits::video());
+    for (whole, limits) in [(jpeg, image), (png(9, 9), image), (mp4, video), (webm, video)] {
+        for missing in [1, 2, 3, whole.len() / 3, whole.len() / 2] {
+            let error = f.refused(whole.slice(..whole.len() - missing), limits).await;
+            assert!(matches!(error, MediaError::Unreadable(_)), "{error}");
+        }
+        let stored = f.store.put(&f.key, in_pieces(&whole, 11), limits).await.unwrap();
+        assert!(stored.width.is_some() && stored.height.is_some(), "{stored:?}");
+        f.store.delete(&stored.key).await.unwrap();
+    }
+}
+
+/// Also those that the store itself was writing when the process died, which its list hides.
+#[tokio::test]
+async fn what_a_crash_left_is_removed_when_it_is_old() {
+    let f = fixture();
+    f.store.put(&f.key, in_pieces(&png(8, 8), 99), PutLimits::image()).await.unwrap();
+    let staging = f.folder.path().join(STAGING);
+    let old = std::time::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    for (name, old) in [("a", Some(old)), ("a#1", Some(old)), ("b", None), ("b#2", None)] {
+        let file = std::fs::File::create(staging.join(name)).unwrap();
+        if let Some(old) = old {
+            file.set_modified(old).unwrap();
+        }
+    }
+    assert_eq!(f.store.remove_stale().await.unwrap(), 2);
+    assert_eq!(f.files(), 3, "the new ones and the finished file stay");
+    assert_eq!(f.store.remove_stale().await.unwrap(), 0);
+    let empty = fixture();
+    assert_eq!(empty.store.remove_stale().await.unwrap(), 0);
+}
+
+#[test]
+fn a_full_disk_is_told_from_other_failures() {
+    let wrapped = |kind: io::ErrorKind| object_store::Error::Generic {
+        store: "test",
+        source: Box::new(io::Error::from(kind)),
+    };
+    let full = MediaError::from(wrapped(io::ErrorKind::StorageFull));
+    assert!(matches!(full, MediaError::Full) && !full.is_final());
+    let other = MediaError::from(wrapped(io::ErrorKind::PermissionDenied));
+    assert!(matches!(other, MediaError::Store(_)));
 }

@@ -1,6 +1,7 @@
 //! From an order to its files. It takes the processor's time: call it off the async threads.
 
-use image::ImageResult;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use image::{DynamicImage, ImageError, ImageResult, RgbImage, imageops::FilterType};
 
 use super::{
     super::{Artifact, ArtifactSource},
@@ -11,6 +12,7 @@ use super::{
 
 /// Makes every file of an order; the same order makes the same bytes.
 pub(super) fn files(order: &Order) -> ImageResult<Vec<Artifact>> {
+    let guest = order.image.as_deref().map(picture).transpose()?;
     let subject = |variant| Subject {
         prompt: &order.prompt,
         width: order.width,
@@ -25,7 +27,11 @@ pub(super) fn files(order: &Order) -> ImageResult<Vec<Artifact>> {
     match order.product {
         Product::Pictures { format, count } => (0..count)
             .map(|variant| {
-                let bytes = encode::still(art::paint(subject(variant)), format)?;
+                let mut painted = art::paint(subject(variant));
+                if let Some(guest) = &guest {
+                    shine_through(&mut painted, guest);
+                }
+                let bytes = encode::still(painted, format)?;
                 Ok(artifact(format.content_type(), bytes))
             })
             .collect(),
@@ -33,5 +39,22 @@ pub(super) fn files(order: &Order) -> ImageResult<Vec<Artifact>> {
             let bytes = encode::clip(&Film::of(subject(0)), seconds)?;
             Ok(vec![artifact("image/gif", bytes)])
         }
+    }
+}
+
+/// The picture in a `data:` URI.
+fn picture(uri: &str) -> ImageResult<DynamicImage> {
+    let broken = |text: &str| ImageError::IoError(std::io::Error::other(text.to_owned()));
+    let (_, data) = uri.split_once(";base64,").ok_or_else(|| broken("the image is no data"))?;
+    let bytes = STANDARD.decode(data).map_err(|error| broken(&error.to_string()))?;
+    image::load_from_memory(&bytes)
+}
+
+/// Lays the picture half transparent over what is painted, cut to its shape.
+fn shine_through(painted: &mut RgbImage, guest: &DynamicImage) {
+    let (width, height) = painted.dimensions();
+    let guest = guest.resize_to_fill(width, height, FilterType::Triangle).into_rgb8();
+    for (below, above) in painted.iter_mut().zip(guest.iter()) {
+        *below = below.midpoint(*above);
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct Order {
     pub(super) delay: Duration,
     pub(super) fail: Option<Fail>,
     pub(super) product: Product,
+    /// A picture that shines through: a `data:` URI, or its fingerprint where it was noted.
+    pub(super) image: Option<String>,
 }
 
 /// What is made.
@@ -80,6 +82,7 @@ struct Sketch {
     format: Option<Format>,
     #[serde(default, deserialize_with = "whole")]
     count: Option<u64>,
+    image: Option<String>,
     delay_seconds: Option<f64>,
     fail: Option<Fail>,
 }
@@ -132,6 +135,7 @@ impl Order {
             delay: seconds("delay_seconds", input.delay_seconds, (0.0, 3600.0), 0.0)?,
             fail: input.fail,
             product,
+            image: input.image,
         })
     }
 
@@ -145,6 +149,7 @@ impl Order {
             delay: seconds("delay_seconds", input.delay_seconds, (0.0, 3600.0), 0.0)?,
             fail: input.fail,
             product: Product::Clip { seconds: duration.as_secs_f64() },
+            image: None,
         })
     }
 }

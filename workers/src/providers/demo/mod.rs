@@ -149,6 +149,10 @@ impl Provider for DemoProvider {
         Capabilities { recovers_lost_answers: true, rereads_results: true }
     }
 
+    fn takes_bytes(&self) -> bool {
+        true
+    }
+
     fn submit_timeout(&self) -> Duration {
         Duration::from_secs(10)
     }
@@ -172,7 +176,7 @@ impl Provider for DemoProvider {
             attempt_id: call.attempt_id,
             request_id: request_id.clone(),
             model: call.provider_model.clone(),
-            input: call.input.clone(),
+            input: noted(&call.input),
             accepted_at: (self.clock)(),
         };
         self.with_record(move |record| Ok(record.accept(acceptance)?)).await?;
@@ -182,7 +186,7 @@ impl Provider for DemoProvider {
         Ok(Submitted::Accepted(answer(request_id, next_look(order.delay, order.delay))))
     }
 
-    async fn poll(&self, _call: &Call, accepted: &Accepted) -> Result<Polled, Refusal> {
+    async fn poll(&self, call: &Call, accepted: &Accepted) -> Result<Polled, Refusal> {
         let (id, now) = (accepted.request_id.clone(), (self.clock)());
         match self.with_record(move |record| look(record, &id, now)).await? {
             Look::Running { elapsed, delay } => Ok(Polled::Running {
@@ -193,7 +197,10 @@ impl Provider for DemoProvider {
             Look::Finished(Order { fail: Some(Fail::Moderated), .. }) => {
                 Ok(Polled::Failed(Refusal::Moderated, Usage::UNKNOWN))
             }
-            Look::Finished(order) => self.paint(order).await.map(Polled::Finished),
+            Look::Finished(order) => {
+                let order = with_image(order, call)?;
+                self.paint(order).await.map(Polled::Finished)
+            }
         }
     }
 
@@ -218,13 +225,34 @@ impl Provider for DemoProvider {
 
     async fn callback(
         &self,
-        _call: &Call,
-        _accepted: Option<&Accepted>,
+        call: &Call,
+        accepted: Option<&Accepted>,
         _headers: &HeaderMap,
-        _body: &[u8],
-        _arrived_at: Timestamp,
+        body: &[u8],
+        now: Timestamp,
     ) -> Callback {
-        Callback::Ignored("the demo provider sends no callbacks".to_owned())
+        let Ok(Report { request_id }) = serde_json::from_slice(body) else {
+            return Callback::Ignored("the report has no request_id".to_owned());
+        };
+        match accepted {
+            Some(known) if known.request_id == request_id => Callback::WakeUp,
+            Some(_) => Callback::Ignored("the report is about another request".to_owned()),
+            // Nothing is signed here, so it is our own record that proves it.
+            None => {
+                let (attempt, known) = (call.attempt_id, request_id.clone());
+                let found = self
+                    .with_record(move |record| record.of_attempt(attempt).map_err(unreadable))
+                    .await;
+                match found {
+                    Ok(Some((id, entry))) if id == known => {
+                        let left = entry.delay.saturating_sub(now.since(entry.accepted_at));
+                        Callback::Bound(answer(id, next_look(entry.delay, left)))
+                    }
+                    Ok(_) => Callback::Ignored("the report is about another request".to_owned()),
+                    Err(error) => Callback::Later(error.to_string()),
+                }
+            }
+        }
     }
 
     async fn lookup(&self, call: &Call) -> Result<Option<Accepted>, Refusal> {
@@ -237,6 +265,39 @@ impl Provider for DemoProvider {
             }))
         })
         .await
+    }
+}
+
+/// What a report says, as somebody may send it to try the platform; nothing is sent by itself.
+#[derive(serde::Deserialize)]
+struct Report {
+    request_id: String,
+}
+
+/// The input as it is noted: of a picture only its fingerprint.
+fn noted(input: &serde_json::Value) -> serde_json::Value {
+    let mut noted = input.clone();
+    if let Some(image) = noted.get_mut("image")
+        && let Some(data) = image.as_str()
+    {
+        *image = fingerprint(data).into();
+    }
+    noted
+}
+
+fn fingerprint(data: &str) -> String {
+    let hash = Sha256::digest(data.as_bytes());
+    let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
+}
+
+/// The order with its picture, which comes with every call and must be the one that was noted.
+fn with_image(order: Order, call: &Call) -> Result<Order, Refusal> {
+    let Some(noted) = &order.image else { return Ok(order) };
+    let data = call.input.get("image").and_then(serde_json::Value::as_str);
+    match data.filter(|data| fingerprint(data) == *noted) {
+        Some(data) => Ok(Order { image: Some(data.to_owned()), ..order }),
+        None => Err(Refusal::Unknown("the picture is not the one that was accepted".to_owned())),
     }
 }
 
