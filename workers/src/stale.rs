@@ -116,7 +116,7 @@ async fn claimed(engine: &Engine) -> Claimed {
 
 async fn row(engine: &Engine, id: JobId) -> jobs::Model {
     use sea_orm::EntityTrait as _;
-    jobs::Entity::find_by_id(id).one(engine.context.db.write()).await.unwrap().unwrap()
+    jobs::Entity::find_by_id(id).one(engine.context.db.read()).await.unwrap().unwrap()
 }
 
 /// All leases run out and are taken back.

@@ -5,7 +5,7 @@
 //! | `state`, `order`, `policy`, `decide`, `pace` | pure rules |
 //! | `batcher`, `submit` | accepting jobs, in groups |
 //! | `dispatch` | handing out slots, fairly |
-//! | `claim`, `progress`, `settle`, `cancel` | what workers and users do |
+//! | `claim`, `progress`, `late`, `settle`, `cancel` | what workers and users do |
 //! | `sweep`, `rescue`, `deadlines` | what the scheduler does |
 //! | `view`, `delete`, `erase` | what users read and remove, and what is removed when its time is over |
 //!
@@ -21,6 +21,7 @@ mod delete;
 mod dispatch;
 mod erase;
 mod guarded;
+mod late;
 mod order;
 mod outcome;
 mod pace;
@@ -43,11 +44,12 @@ pub use delete::{Deleted, delete};
 pub use dispatch::{dispatch, pools_with_waiting_jobs};
 pub use erase::{Expired, erase, expired};
 pub use guarded::JobRef;
+pub use late::accepted_late;
 pub use order::{Candidate, pick};
 pub use outcome::{AttemptOutcome, Kind, Usage};
 pub use progress::{
-    Acceptance, HandBack, accepted, accepted_late, bound, finished_at_once, hand_back,
-    mark_cancel_sent, media_ready, poll_again, store_again, uncertain,
+    Acceptance, HandBack, accepted, bound, finished_at_once, hand_back, mark_cancel_sent,
+    media_ready, poll_again, store_again, uncertain,
 };
 pub use rescue::rescue;
 pub use settle::{Ending, Failure, NewOutput, end, note_usage, succeed};

@@ -8,18 +8,13 @@ use serde_json::Value as Json;
 use super::{
     AttemptOutcome, JobRef, JobState, Usage,
     guarded::{Shows, change},
-    policy,
-    rescue::newest_attempt,
-    settle,
+    policy, settle,
 };
 use crate::{
     Effects, Timestamp,
-    ids::{AttemptId, JobId},
+    ids::AttemptId,
     tables::{attempts, jobs},
 };
-
-/// How often a late answer tries again when the job changes under its hands.
-const LATE_TRIES: usize = 20;
 
 /// The provider's answer to an accepted call.
 #[derive(Debug, Clone)]
@@ -101,53 +96,6 @@ pub async fn bound(
     now: Timestamp,
 ) -> Result<Option<Effects>, DbErr> {
     accepted(db, job, acceptance, now).await
-}
-
-/// The provider's answer came after the lease was lost. A job that became uncertain meanwhile runs
-/// after all; on one that has ended, only the attempt remembers that the provider took it. `None`:
-/// nothing changed that a user can see.
-///
-/// # Errors
-/// When the database fails.
-pub async fn accepted_late(
-    db: &impl ConnectionTrait,
-    job_id: JobId,
-    acceptance: &Acceptance,
-    now: Timestamp,
-) -> Result<Option<Effects>, DbErr> {
-    for _ in 0..LATE_TRIES {
-        let Some(job) = jobs::Entity::find_by_id(job_id).one(db).await? else { return Ok(None) };
-        let newest = newest_attempt(db, job_id).await?;
-        if job.state != JobState::Uncertain || newest != Some(acceptance.attempt_id) {
-            if job.state.is_terminal() {
-                note_acceptance(db, acceptance, now).await?;
-            }
-            return Ok(None);
-        }
-        let effects = bound(db, &JobRef::from(&job), acceptance, now).await?;
-        if effects.is_some() {
-            return Ok(effects);
-        }
-    }
-    Err(DbErr::Custom(format!("{job_id} kept changing while its provider's answer was noted")))
-}
-
-async fn note_acceptance(
-    db: &impl ConnectionTrait,
-    acceptance: &Acceptance,
-    now: Timestamp,
-) -> Result<(), DbErr> {
-    attempts::Entity::update_many()
-        .set(attempts::ActiveModel {
-            request_id: Set(Some(acceptance.request_id.clone())),
-            accepted_at: Set(Some(now)),
-            ..Default::default()
-        })
-        .filter(attempts::Column::Id.eq(acceptance.attempt_id))
-        .filter(attempts::Column::RequestId.is_null())
-        .exec(db)
-        .await?;
-    Ok(())
 }
 
 /// submitting -> storing: the answer brought the result; the lease is kept.
