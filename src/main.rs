@@ -9,12 +9,15 @@ mod serve;
 mod start;
 mod welcome;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::Parser as _;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How long tasks that were cut off may take to notice.
+const LAST_TASKS: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     if rustls::crypto::ring::default_provider().install_default().is_err() {
@@ -29,7 +32,10 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(cli::run(arguments)) {
+    let ended = runtime.block_on(cli::run(arguments));
+    // Whatever still hangs, such as a write to a dead disk, must not keep the process.
+    runtime.shutdown_timeout(LAST_TASKS);
+    match ended {
         Ok(code) => code,
         Err(error) => {
             // One sentence: the causes belong to it.

@@ -1,6 +1,6 @@
 //! The long-running commands: which parts run in this process, and how they start and stop.
 
-use std::{collections::BTreeMap, pin::pin, process::ExitCode, sync::Arc};
+use std::{collections::BTreeMap, pin::pin, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use config::{
@@ -24,6 +24,9 @@ use workers::{
 
 use crate::{cli::Files, start, welcome};
 
+/// How long closing the database's connections may take.
+const LAST_GOODBYE: Duration = Duration::from_secs(2);
+
 type Part = BoxFuture<'static, Result<()>>;
 
 /// Everything in one process.
@@ -42,7 +45,8 @@ pub(crate) async fn everything(files: &Files, once: bool) -> Result<ExitCode> {
         scheduler_part(&context),
         Box::pin(welcome::show(context.clone(), account, once)),
     ];
-    run(context, parts, ops_listener).await
+    let drain = context.settings.gateway.drain;
+    run(context, parts, ops_listener, drain).await
 }
 
 /// The HTTP API alone.
@@ -53,7 +57,8 @@ pub(crate) async fn gateway(files: &Files) -> Result<ExitCode> {
     let ops_listener = ops::listen(settings.ops.listen, "ops.listen").await?;
     let context = start::context(files, settings, Mode::Distributed).await?;
     let parts = vec![gateway_part(&context, listener)];
-    run(context, parts, ops_listener).await
+    let drain = context.settings.gateway.drain;
+    run(context, parts, ops_listener, drain).await
 }
 
 /// Worker pools alone.
@@ -68,7 +73,7 @@ pub(crate) async fn workers(files: &Files, pools: &[PoolSize]) -> Result<ExitCod
     let ops_listener = ops::listen(settings.ops.listen, "ops.listen").await?;
     let context = start::context(files, settings, Mode::Distributed).await?;
     let parts = vec![workers_part(&context, pools.to_vec())];
-    run(context, parts, ops_listener).await
+    run(context, parts, ops_listener, Duration::ZERO).await
 }
 
 /// Periodic tasks alone.
@@ -78,7 +83,7 @@ pub(crate) async fn scheduler(files: &Files) -> Result<ExitCode> {
     let ops_listener = ops::listen(settings.ops.listen, "ops.listen").await?;
     let context = start::context(files, settings, Mode::Distributed).await?;
     let parts = vec![scheduler_part(&context)];
-    run(context, parts, ops_listener).await
+    run(context, parts, ops_listener, Duration::ZERO).await
 }
 
 /// Opens the gateway's port; links begin with the address that it got.
@@ -88,12 +93,18 @@ async fn gateway_listener(settings: Settings) -> Result<(Settings, TcpListener)>
     Ok((settings.listening_on(address), listener))
 }
 
-/// Runs the parts until all have ended; the first that fails stops the others. What is still
+/// Runs the parts until all have ended; the first that fails stops the others. `drain` is for a
+/// load balancer to look away; whom nobody sends requests to needs none. What is still
 /// running when the grace has passed is cut off: its jobs come back by their leases.
-async fn run(context: Context, parts: Vec<Part>, ops: TcpListener) -> Result<ExitCode> {
+async fn run(
+    context: Context,
+    parts: Vec<Part>,
+    ops: TcpListener,
+    drain: Duration,
+) -> Result<ExitCode> {
     context.shutdown.on_signals().context("signals cannot be listened for")?;
     let phases = context.shutdown.clone();
-    let (drain, grace) = (context.settings.gateway.drain, context.settings.workers.grace);
+    let grace = context.settings.workers.grace;
     tokio::spawn(async move {
         if let Ended::CutOff(parts) = phases.run(drain, grace).await {
             tracing::warn!(parts, "the grace has passed; what is still running is cut off");
@@ -129,7 +140,8 @@ async fn run(context: Context, parts: Vec<Part>, ops: TcpListener) -> Result<Exi
             first = ended;
         }
     }
-    context.db.clone().close().await;
+    // A connection that somebody still holds, or to a database that is away, must not keep us.
+    drop(tokio::time::timeout(LAST_GOODBYE, context.db.clone().close()).await);
     first.map(|()| ExitCode::SUCCESS)
 }
 

@@ -9,7 +9,7 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::{Context as _, Result, bail};
 use config::context::Context;
 use entities::{
-    accounts::{self, AccountError, NewUser},
+    accounts::{self, AccountError, KeySecret, NewUser},
     ledger,
 };
 use serde_json::{Value, json};
@@ -41,8 +41,8 @@ pub(crate) async fn account(context: &Context) -> Result<Option<Account>> {
         Err(error) => return Err(error.into()),
     };
     let kept = std::fs::read_to_string(&file).ok().map(|text| text.trim().to_owned());
-    let works = match &kept {
-        Some(key) => accounts::authenticate(&context.db, key).await?.is_some(),
+    let works = match kept.as_deref().and_then(KeySecret::parse) {
+        Some(key) => accounts::authenticate(&context.db, &key).await?.is_some(),
         None => false,
     };
     let key = match kept {

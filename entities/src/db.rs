@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseBackend, DatabaseConnection,
-    DatabaseTransaction, DbErr, SqliteTransactionMode, Statement, TransactionOptions,
-    TransactionTrait, Value,
+    DatabaseTransaction, DbErr, RuntimeErr, SqliteTransactionMode, SqlxError, Statement,
+    TransactionOptions, TransactionTrait, Value,
 };
 
 use crate::Timestamp;
@@ -20,6 +20,14 @@ pub const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a request waits for a free connection before the database counts as away.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A connection that was idle for so long is tested before it is used: the server may have gone
+/// away and come back, and whoever got such a connection would pay for it.
+const IDLE: Duration = Duration::from_millis(500);
+
+/// How long the server waits for the next statement of a transaction before it takes the
+/// transaction back: the locks of a process that is frozen hold everybody up.
+const TRANSACTION_IDLE: Duration = Duration::from_secs(5);
 
 /// The database. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -41,7 +49,11 @@ impl Db {
         }
         let mut options = common(url, max_connections.max(4));
         // A pool must come up although the database is away: requests then answer 503.
-        options.connect_lazy(true).test_before_acquire(false);
+        options.map_sqlx_postgres_opts(|postgres| {
+            let patience = TRANSACTION_IDLE.as_millis();
+            postgres.options([("idle_in_transaction_session_timeout", patience)])
+        });
+        options.connect_lazy(true).test_before_acquire_if_idle_for(IDLE);
         let pool = Database::connect(options).await?;
         Ok(Self { write: pool.clone(), read: pool })
     }
@@ -142,6 +154,29 @@ fn sqlite(url: &str, max_connections: u32) -> ConnectOptions {
     options
 }
 
+/// Whether the database was out of reach, rather than at odds with what it was asked. What was
+/// being committed may be committed all the same.
+#[must_use]
+pub fn is_away(error: &DbErr) -> bool {
+    let (DbErr::Conn(error) | DbErr::Exec(error) | DbErr::Query(error)) = error else {
+        return matches!(error, DbErr::ConnectionAcquire(_));
+    };
+    let RuntimeErr::SqlxError(error) = error else { return false };
+    match error.as_ref() {
+        SqlxError::Io(_)
+        | SqlxError::Tls(_)
+        | SqlxError::PoolTimedOut
+        | SqlxError::PoolClosed
+        | SqlxError::BeginFailed => true,
+        // Class 57P: the server is stopping, crashed or starting. 08: no connection. 25P03: we
+        // were frozen, and it did not wait for us.
+        SqlxError::Database(error) => error.code().is_some_and(|code| {
+            code.starts_with("57P") || code.starts_with("08") || code == "25P03"
+        }),
+        _ => false,
+    }
+}
+
 /// The database's own clock, as SQL, in microseconds.
 pub(crate) fn now_sql(backend: DatabaseBackend) -> &'static str {
     match backend {
@@ -150,11 +185,12 @@ pub(crate) fn now_sql(backend: DatabaseBackend) -> &'static str {
     }
 }
 
-/// The end of a `SELECT` that locks what it finds; SQLite has one writer and needs none.
+/// The end of a `SELECT` that locks what it finds; SQLite has one writer and needs none. No key
+/// is ever changed, so rows that refer to what is locked can be written meanwhile.
 pub(crate) fn for_update(backend: DatabaseBackend) -> &'static str {
     match backend {
         DatabaseBackend::Sqlite => "",
-        _ => " FOR UPDATE",
+        _ => " FOR NO KEY UPDATE",
     }
 }
 
@@ -162,7 +198,7 @@ pub(crate) fn for_update(backend: DatabaseBackend) -> &'static str {
 pub(crate) fn skip_locked(backend: DatabaseBackend) -> &'static str {
     match backend {
         DatabaseBackend::Sqlite => "",
-        _ => " FOR UPDATE SKIP LOCKED",
+        _ => " FOR NO KEY UPDATE SKIP LOCKED",
     }
 }
 
@@ -178,6 +214,24 @@ pub(crate) fn sql(
 /// `$from, $from+1, …`: placeholders for a list.
 pub(crate) fn placeholders(from: usize, count: usize) -> String {
     (from..from + count).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ")
+}
+
+/// `column` is one of `ids`, the parameters from `$from` on. An array on Postgres, so that lists of
+/// every length share one prepared statement.
+pub(crate) fn one_of(
+    backend: DatabaseBackend,
+    column: &str,
+    from: usize,
+    ids: impl IntoIterator<Item = uuid::Uuid>,
+) -> (String, Vec<Value>) {
+    let ids: Vec<uuid::Uuid> = ids.into_iter().collect();
+    match backend {
+        DatabaseBackend::Postgres => (format!("{column} = ANY(${from})"), vec![ids.into()]),
+        _ => {
+            let list = placeholders(from, ids.len());
+            (format!("{column} IN ({list})"), ids.into_iter().map(Value::from).collect())
+        }
+    }
 }
 
 /// What the database's clock says.

@@ -16,7 +16,7 @@ use sea_orm::{DatabaseTransaction, DbErr};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use uuid::Uuid;
 
-use crate::db::Db;
+use crate::db::{Db, is_away};
 
 /// The most changes that share one transaction.
 const GROUP: usize = 64;
@@ -39,6 +39,17 @@ pub enum WriteError {
     /// The process is stopping.
     #[error("the writer has stopped")]
     Stopped,
+}
+
+impl WriteError {
+    /// Whether the database was out of reach; the change may have been written all the same.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        match self {
+            Self::Db(error) => is_away(error),
+            Self::Stopped => false,
+        }
+    }
 }
 
 /// A state change that waits for its commit.
@@ -121,12 +132,15 @@ impl Writer {
     }
 
     fn lane(&self, key: Uuid) -> &mpsc::Sender<Box<dyn Change>> {
-        let mut hasher = DefaultHasher::new();
-        key.hash(&mut hasher);
-        let lanes = self.lanes.len();
-        let index = usize::try_from(hasher.finish() % lanes as u64).unwrap_or(0);
-        &self.lanes[index]
+        &self.lanes[lane_of(key, self.lanes.len())]
     }
+}
+
+/// Which of so many lanes is the key's.
+pub(crate) fn lane_of(key: Uuid, lanes: usize) -> usize {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    usize::try_from(hasher.finish() % lanes.max(1) as u64).unwrap_or(0)
 }
 
 async fn run_lane(db: Db, receiver: Mutex<mpsc::Receiver<Box<dyn Change>>>) {
@@ -142,7 +156,10 @@ async fn write_group(db: &Db, mut group: Vec<Box<dyn Change>>) {
     match try_group(db, &mut group).await {
         Ok(()) => group.into_iter().for_each(Change::committed),
         // When a commit fails, whether it happened cannot be known: never run such a group again.
-        Err(Failure { while_committing, error }) if while_committing || group.len() == 1 => {
+        // Nor can each alone fare better while the database is away.
+        Err(Failure { while_committing, error })
+            if while_committing || group.len() == 1 || is_away(&error) =>
+        {
             let error = Arc::new(error);
             group.into_iter().for_each(|change| change.failed(WriteError::Db(error.clone())));
         }

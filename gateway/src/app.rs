@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
+    callers::Callers,
     finish::finish,
     last_use::LastUse,
     limits::{Limits, limit},
@@ -27,6 +28,7 @@ use crate::{
 pub(crate) struct App {
     pub(crate) context: Context,
     pub(crate) waiters: Waiters,
+    pub(crate) callers: Callers,
     pub(crate) last_use: LastUse,
     /// Cancelled when the process begins to drain: waits and streams end.
     pub(crate) draining: CancellationToken,
@@ -41,7 +43,8 @@ pub fn router(context: Context) -> Router {
     let body_limit = platform::body_limit(&context);
     let last_use = LastUse::start(&context);
     let limits = Limits::new(&context.settings);
-    let app = App { context, waiters, last_use, draining };
+    let callers = Callers::start(&context, draining.clone());
+    let app = App { context, waiters, callers, last_use, draining };
     openapi::routes()
         .fallback(|| async { Problem::new(Code::NotFound, "There is nothing at this address.") })
         .layer(DefaultBodyLimit::max(body_limit))

@@ -1,7 +1,7 @@
 //! Who calls: `Authorization: Bearer tt_live_…`.
 
 use axum::extract::FromRequestParts;
-use entities::accounts::{self, Caller};
+use entities::accounts::Caller;
 use http::{HeaderMap, header, request::Parts};
 
 use crate::{app::App, problem::Problem};
@@ -14,10 +14,8 @@ impl FromRequestParts<App> for Authenticated {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let secret = bearer(&parts.headers).ok_or_else(Problem::unauthorized)?;
-        let caller = accounts::authenticate(&app.context.db, secret)
-            .await
-            .map_err(Problem::database)?
-            .ok_or_else(Problem::unauthorized)?;
+        let found = app.callers.find(&app.context, secret).await?;
+        let caller = found.ok_or_else(Problem::unauthorized)?;
         app.last_use.note(caller.key_id);
         Ok(Self(caller))
     }

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `app` | the router, its layers, and serving it |
 //! | `finish` | what every response has: request id, problem body, metrics, headers |
-//! | `auth`, `extract`, `json` | what comes in |
+//! | `auth`, `callers`, `extract`, `json` | what comes in |
 //! | `jobs/`, `models`, `credits`, `media` | a file for each resource |
 //! | `waiters` | waking whoever waits for a job |
 //! | `limits` | how many requests at the same time, and for how long |
@@ -17,6 +17,7 @@
 
 mod app;
 mod auth;
+mod callers;
 mod credits;
 mod extract;
 mod finish;

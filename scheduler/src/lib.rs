@@ -8,9 +8,13 @@ mod tasks;
 
 use std::time::Duration;
 
-use config::context::Context;
-use entities::leader;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use config::{announce::Announcement, context::Context};
+use entities::{Timestamp, leader};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval},
+};
+use tokio_util::task::AbortOnDropHandle;
 
 /// The lease's name.
 const LEASE: &str = "scheduler";
@@ -21,6 +25,7 @@ pub async fn run(context: Context) {
     let mut tick = interval((span / 4).min(Duration::from_secs(1)));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut leading: Option<Leading> = None;
+    let (lost, _listening) = hints_lost(&context);
     loop {
         tokio::select! {
             () = context.shutdown.wait() => break,
@@ -34,6 +39,8 @@ pub async fn run(context: Context) {
                     Leading::default()
                 });
                 state.until = Some(asked + span);
+                let lost = *lost.borrow();
+                state.push_again(&context, lost).await;
                 state.work(&context).await;
             }
             Ok(None) => step_down(&context, &mut leading),
@@ -53,6 +60,21 @@ pub async fn run(context: Context) {
     }
 }
 
+/// Before which time hints may have been lost all at once: Redis came back, and may have forgotten
+/// everything. A task of its own, so that it never falls behind.
+fn hints_lost(context: &Context) -> (watch::Receiver<Option<Timestamp>>, AbortOnDropHandle<()>) {
+    let (sender, lost) = watch::channel(None);
+    let (mut announcements, clock) = (context.announcer.subscribe(), context.clock.clone());
+    let listening = tokio::spawn(async move {
+        while let Some(announcement) = announcements.recv().await {
+            if announcement == Announcement::Resync {
+                sender.send_replace(Some(clock.now()));
+            }
+        }
+    });
+    (lost, AbortOnDropHandle::new(listening))
+}
+
 fn step_down(context: &Context, leading: &mut Option<Leading>) {
     if leading.take().is_some() {
         tracing::info!("this scheduler leads no more");
@@ -65,9 +87,23 @@ fn step_down(context: &Context, leading: &mut Option<Leading>) {
 struct Leading {
     until: Option<Instant>,
     last: [Option<Instant>; tasks::TASKS.len()],
+    /// Hints that were lost before this time are pushed again.
+    pushed_again: Option<Timestamp>,
 }
 
 impl Leading {
+    async fn push_again(&mut self, context: &Context, lost: Option<Timestamp>) {
+        let Some(lost) = lost.filter(|lost| self.pushed_again.is_none_or(|done| done < *lost))
+        else {
+            return;
+        };
+        match tasks::push_again(context, lost).await {
+            Ok(true) => self.pushed_again = Some(lost),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "hints were not pushed again yet"),
+        }
+    }
+
     async fn work(&mut self, context: &Context) {
         for (task, last) in tasks::TASKS.iter().zip(&mut self.last) {
             let every = task.every(&context.settings);

@@ -95,6 +95,18 @@ impl Task {
     }
 }
 
+/// Pushes the hints again that were pushed before `lost`; whether that was all of them.
+pub(crate) async fn push_again(context: &Context, lost: Timestamp) -> Result<bool, WriteError> {
+    let now = context.clock.now();
+    let effects = context
+        .writer
+        .run(Uuid::nil(), move |tx| Box::pin(async move { job::push_again(tx, lost, now).await }))
+        .await?;
+    let all = effects.pushes.is_empty();
+    context.perform(effects);
+    Ok(all)
+}
+
 fn failed(error: DbErr) -> WriteError {
     WriteError::Db(std::sync::Arc::new(error))
 }

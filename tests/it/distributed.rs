@@ -4,21 +4,6 @@ use serde_json::json;
 
 use crate::harness::{Backend, Cluster, Options};
 
-/// Makes a test that runs only on PostgreSQL and Redis.
-macro_rules! distributed {
-    ($($name:ident),* $(,)?) => {
-        mod distributed {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            #[ignore = "needs PostgreSQL and Redis; tests/run runs it"]
-            async fn $name() {
-                if crate::harness::Backend::Distributed.wanted() {
-                    super::$name().await;
-                }
-            })*
-        }
-    };
-}
-
 distributed!(redis_away, redis_emptied, a_worker_is_lost, a_leader_is_lost);
 
 async fn own_redis(schedulers: usize) -> Cluster {

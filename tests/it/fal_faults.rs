@@ -46,8 +46,9 @@ impl Scene {
             ("TIKTOMATO__PROVIDERS__FAL_MEDIA_HOSTS", base),
             ("TIKTOMATO__PROVIDERS__FAL_USER_ID", sim::fal::USER.to_owned()),
         ];
-        let workers = &["workers", "--pool", "fal=16"];
-        let cluster = Cluster::start(backend, Options { env, workers, ..Options::default() }).await;
+        let worker_args = &["workers", "--pool", "fal=16"];
+        let options = Options { env, worker_args, ..Options::default() };
+        let cluster = Cluster::start(backend, options).await;
         let user = cluster.user(CREDITS);
         Self { cluster, user, fal, _server: server }
     }

@@ -34,27 +34,51 @@ macro_rules! on_both {
     };
 }
 
+/// Makes a test that runs only on PostgreSQL and Redis.
+macro_rules! distributed {
+    ($($name:ident),* $(,)?) => {
+        mod distributed {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[ignore = "needs PostgreSQL and Redis; tests/run runs it"]
+            async fn $name() {
+                if crate::harness::Backend::Distributed.wanted() {
+                    super::$name().await;
+                }
+            })*
+        }
+    };
+}
+
 mod auth;
 mod bad_input;
 mod bad_requests;
+mod chaos;
+mod chaos_short;
+mod disk;
 mod distributed;
+mod drain;
 mod events;
 mod failures;
+mod fairness;
 mod fal;
 mod fal_faults;
+mod frozen;
 mod harness;
 mod huggingface;
 mod idempotency;
 mod jobs;
 mod kie;
 mod kill;
+mod leaders;
 mod lifecycle;
 mod listing;
 mod market;
 mod media;
 mod ops;
+mod outages;
 mod race;
 mod reconcile;
 mod retention;
 mod start;
 mod start_refused;
+mod waits;

@@ -47,12 +47,14 @@ impl Scene {
             env.push(("TIKTOMATO__PROVIDERS__KIE_URL", kie.base()));
             env.push(("TIKTOMATO__PROVIDERS__KIE_MEDIA_HOSTS", kie.base()));
         }
-        let workers: &[&str] = match keys {
+        let worker_args: &[&str] = match keys {
             Keys::HuggingFace => &["workers", "--pool", "huggingface=16"],
             Keys::Kie => &["workers", "--pool", "kieai=16"],
             Keys::Both => &["workers", "--pool", "huggingface=16", "--pool", "kieai=16"],
         };
-        let cluster = Cluster::start(backend, Options { env, workers, ..Options::default() }).await;
+        // Two worker processes, so that what they must share is shared.
+        let options = Options { env, worker_args, workers: 2, ..Options::default() };
+        let cluster = Cluster::start(backend, options).await;
         let user = cluster.user(CREDITS);
         Self { cluster, user, hf, kie, _servers: [hf_server, kie_server] }
     }

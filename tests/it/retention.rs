@@ -44,10 +44,10 @@ async fn content_goes_when_its_time_is_over(backend: Backend) {
                 OR CAST(resolved AS text) LIKE '%walrus%'";
     assert_eq!(database.number(left).await, 0);
     database.close().await;
-    let media = cluster.data().join("media").join("jobs");
-    let files = fs::read_dir(media).unwrap().flatten().map(|entry| entry.path());
-    let whole: Vec<_> = files.flat_map(|folder| walk(&folder)).collect();
-    assert!(whole.is_empty(), "{whole:?}");
+    let mut left = walk(&cluster.data().join("media"));
+    // A health check that was cut off by the stop leaves its five bytes to the daily clean-up.
+    left.retain(|path| !path.to_string_lossy().contains("/staging/probe-"));
+    assert!(left.is_empty(), "{left:?}");
     cluster.start_all().await;
     cluster.finish().await;
 }

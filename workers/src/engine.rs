@@ -1,6 +1,9 @@
 //! What the parts of one pool share.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use config::{context::Context, net::Fetcher};
 use entities::{
@@ -11,8 +14,12 @@ use entities::{
 use futures::future::BoxFuture;
 use sea_orm::{DatabaseTransaction, DbErr};
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 use crate::providers::{Accepted, Call, Provider, Refusal};
+
+/// How soon a change is written again after the database was away.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// One pool's context, provider and timing. Cheap to clone.
 #[derive(Clone)]
@@ -47,14 +54,39 @@ impl Engine {
         config::random::dice()
     }
 
+    /// Writes a state change, again and again while the database is away: what a provider answered
+    /// must not be lost with it. Once the lease has run out the job is somebody else's.
+    pub(crate) async fn write<T, F>(&self, key: Uuid, work: F) -> Result<T, WriteError>
+    where
+        F: for<'t> Fn(&'t DatabaseTransaction) -> BoxFuture<'t, Result<T, DbErr>>
+            + Send
+            + Sync
+            + 'static,
+        T: Send + 'static,
+    {
+        let (work, began) = (Arc::new(work), Instant::now());
+        loop {
+            let again = Arc::clone(&work);
+            let written = self.context.writer.run(key, move |tx| again(tx)).await;
+            match written {
+                Err(error) if error.is_away() && began.elapsed() < self.lease => {
+                    tracing::debug!(%error, "a change of a job waits for the database");
+                    tokio::time::sleep(AGAIN).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
     /// Runs one state change and performs its effects. `false`: someone else was first.
     pub(crate) async fn change<F>(&self, job: &jobs::Model, work: F) -> Result<bool, WorkError>
     where
         F: for<'t> Fn(&'t DatabaseTransaction) -> BoxFuture<'t, Result<Option<Effects>, DbErr>>
             + Send
+            + Sync
             + 'static,
     {
-        let effects = self.context.writer.run(job.workspace_id.0, work).await?;
+        let effects = self.write(job.workspace_id.0, work).await?;
         let done = effects.is_some();
         if let Some(effects) = effects {
             self.context.perform(effects);
@@ -104,7 +136,7 @@ impl Engine {
             return Ok(());
         }
         let attempt_id = attempt.id;
-        let noted = self.context.writer.run(job.workspace_id.0, move |tx| {
+        let noted = self.write(job.workspace_id.0, move |tx| {
             Box::pin(async move { note_usage(tx, attempt_id, usage).await })
         });
         Ok(noted.await?)

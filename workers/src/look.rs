@@ -75,9 +75,7 @@ impl Engine {
             if answer.is_ok() {
                 let guard = JobRef::from(&job);
                 let sent = self
-                    .context
-                    .writer
-                    .run(job.workspace_id.0, move |tx| {
+                    .write(job.workspace_id.0, move |tx| {
                         Box::pin(async move { job::mark_cancel_sent(tx, &guard).await })
                     })
                     .await?;
@@ -148,9 +146,7 @@ impl Engine {
     ) -> Result<(), WorkError> {
         let (guard, attempt_id, usage) = (JobRef::from(job), attempt.id, finished.usage);
         let ready = self
-            .context
-            .writer
-            .run(job.workspace_id.0, move |tx| {
+            .write(job.workspace_id.0, move |tx| {
                 Box::pin(async move { job::media_ready(tx, &guard, attempt_id, usage).await })
             })
             .await?;

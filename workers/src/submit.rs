@@ -5,6 +5,7 @@ use std::time::Instant;
 use config::telemetry::logs::job_span;
 use entities::{
     JobHint,
+    ids::AttemptId,
     job::{
         self, Acceptance, AttemptOutcome, Claimed, Ending, Failure, HandBack, JobRef, Lease,
         lease_remaining, policy,
@@ -32,16 +33,14 @@ impl Engine {
 
     async fn claim_and_submit(&self, hint: JobHint) -> Result<(), WorkError> {
         let lease = Lease::asked_now(self.lease);
-        let (span, now) = (self.lease, self.now());
+        let (span, now, attempt_id) = (self.lease, self.now(), AttemptId::generate());
         let claimed = self
-            .context
-            .writer
-            .run(hint.job_id.0, move |tx| {
+            .write(hint.job_id.0, move |tx| {
                 let first = |job: &jobs::Model| {
                     let route = route(job, job.route).ok()?;
                     Some((route.provider.to_string(), route.provider_model))
                 };
-                Box::pin(async move { job::claim(tx, hint, span, now, first).await })
+                Box::pin(async move { job::claim(tx, hint, attempt_id, span, now, first).await })
             })
             .await?;
         let Some(Claimed { job, attempt: Some(attempt) }) = claimed else {
@@ -94,9 +93,7 @@ impl Engine {
                 let (guard, attempt_id, now) = (JobRef::from(job), attempt.id, self.now());
                 let usage = finished.usage;
                 let stored = self
-                    .context
-                    .writer
-                    .run(job.workspace_id.0, move |tx| {
+                    .write(job.workspace_id.0, move |tx| {
                         Box::pin(async move {
                             job::finished_at_once(tx, &guard, attempt_id, usage, now).await
                         })

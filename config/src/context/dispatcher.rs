@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use entities::{Db, Effects, ids::WorkspaceId, job};
@@ -11,6 +12,9 @@ use sea_orm::{ConnectionTrait, DatabaseBackend, DbErr};
 use tokio::sync::{Notify, mpsc};
 
 use crate::clock::Clock;
+
+/// The pause after a round that found nothing to dispatch.
+const AFTER_NOTHING: Duration = Duration::from_millis(2);
 
 /// Wakes the task that dispatches. Cheap to clone.
 #[derive(Clone)]
@@ -52,6 +56,11 @@ async fn run(asked: Arc<Asked>, db: Db, clock: Clock, out: mpsc::WeakUnboundedSe
             // The platform is stopping when nobody is left to push.
             let Some(out) = out.upgrade() else { return };
             match round(&db, &clock, &pool, last.get(&pool).copied()).await {
+                Ok((effects, _)) if effects.pushes.is_empty() => {
+                    // Everybody is at their limit: while submits pour in, asking for each of them
+                    // again would change nothing.
+                    tokio::time::sleep(AFTER_NOTHING).await;
+                }
                 Ok((effects, turn)) => {
                     if let Some(turn) = turn {
                         last.insert(pool, turn);

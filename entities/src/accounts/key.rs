@@ -69,7 +69,9 @@ impl KeySecret {
         &self.0
     }
 
-    fn hash(&self) -> Vec<u8> {
+    /// What is stored of it.
+    #[must_use]
+    pub fn hash(&self) -> Vec<u8> {
         Sha256::digest(self.0.as_bytes()).to_vec()
     }
 
@@ -114,12 +116,11 @@ pub async fn create_key(
     Ok(id)
 }
 
-/// Who the key acts for; `None` if it is malformed, unknown or revoked.
+/// Who the key acts for; `None` if it is unknown or revoked.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn authenticate(db: &Db, secret: &str) -> Result<Option<Caller>, DbErr> {
-    let Some(secret) = KeySecret::parse(secret) else { return Ok(None) };
+pub async fn authenticate(db: &Db, secret: &KeySecret) -> Result<Option<Caller>, DbErr> {
     let key = api_keys::Entity::find()
         .filter(api_keys::Column::Hash.eq(secret.hash()))
         .filter(api_keys::Column::RevokedAt.is_null())

@@ -7,11 +7,21 @@
 
 use std::sync::Arc;
 
-use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::{ColumnTrait, DatabaseBackend, DbErr, EntityTrait, QueryFilter, QuerySelect};
 use tokio::sync::{mpsc, oneshot};
 
 use super::submit::{NewJob, Verdict, submit_group};
-use crate::{Effects, db::Db, ids::JobId, tables::jobs};
+use crate::{
+    Effects,
+    db::{Db, is_away},
+    ids::JobId,
+    tables::jobs,
+    writer::lane_of,
+};
+
+/// Groups that are written at the same time on Postgres: one lane's commit overlaps with another's
+/// statements. A workspace has its lane, so that no lane waits for another's wallets.
+const LANES: usize = 2;
 
 /// How much the batcher takes on.
 #[derive(Debug, Clone, Copy)]
@@ -47,25 +57,36 @@ struct Waiting {
 /// Accepts jobs in groups. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Batcher {
-    queue: mpsc::Sender<Waiting>,
+    lanes: Arc<Vec<mpsc::Sender<Waiting>>>,
 }
 
 impl Batcher {
-    /// Starts the task that writes; it ends when the last clone is dropped. `perform` is called
+    /// Starts the tasks that write; they end when the last clone is dropped. `perform` is called
     /// with what each committed group asks for, before its verdicts are given.
     #[must_use]
     pub fn start<P>(db: Db, limits: BatcherLimits, perform: P) -> Self
     where
         P: Fn(Effects) + Send + Sync + 'static,
     {
-        let (queue, mut waiting) = mpsc::channel(limits.waiting);
-        tokio::spawn(async move {
-            let mut group = Vec::with_capacity(limits.group);
-            while waiting.recv_many(&mut group, limits.group).await > 0 {
-                write(&db, std::mem::take(&mut group), &perform).await;
-            }
-        });
-        Self { queue }
+        let lanes = match db.backend() {
+            DatabaseBackend::Sqlite => 1,
+            _ => LANES,
+        };
+        let perform = Arc::new(perform);
+        let lanes = (0..lanes)
+            .map(|_| {
+                let (queue, mut waiting) = mpsc::channel(limits.waiting.div_ceil(lanes));
+                let (db, perform) = (db.clone(), Arc::clone(&perform));
+                tokio::spawn(async move {
+                    let mut group = Vec::with_capacity(limits.group);
+                    while waiting.recv_many(&mut group, limits.group).await > 0 {
+                        write(&db, std::mem::take(&mut group), perform.as_ref()).await;
+                    }
+                });
+                queue
+            })
+            .collect();
+        Self { lanes: Arc::new(lanes) }
     }
 
     /// Submits one job and waits for its verdict. The caller may go away: the job is then
@@ -75,23 +96,33 @@ impl Batcher {
     /// See [`SubmitError`].
     pub async fn submit(&self, job: NewJob) -> Result<Verdict, SubmitError> {
         let (answer, verdict) = oneshot::channel();
-        self.queue.try_send(Waiting { job, answer }).map_err(|_| SubmitError::Busy)?;
+        let lane = lane_of(job.workspace_id.0, self.lanes.len());
+        self.lanes[lane].try_send(Waiting { job, answer }).map_err(|_| SubmitError::Busy)?;
         verdict.await.map_err(|_| SubmitError::Busy)?
     }
 }
 
 /// Writes a group and answers everybody in it.
 async fn write<P: Fn(Effects) + Sync>(db: &Db, group: Vec<Waiting>, perform: &P) {
-    let (jobs, answers): (Vec<NewJob>, Vec<_>) =
-        group.into_iter().map(|waiting| (waiting.job, waiting.answer)).unzip();
+    // Who went away was told that it failed; that had better be true.
+    let (jobs, answers): (Vec<NewJob>, Vec<_>) = group
+        .into_iter()
+        .filter(|waiting| !waiting.answer.is_closed())
+        .map(|waiting| (waiting.job, waiting.answer))
+        .unzip();
+    if jobs.is_empty() {
+        return;
+    }
     let results = match try_write(db, &jobs).await {
         Ok((verdicts, effects)) => {
             perform(effects);
             verdicts.into_iter().map(Ok).collect()
         }
         Err(Failure::Commit(error)) => look_for(db, &jobs, error).await,
-        Err(Failure::Before(error)) if jobs.len() == 1 => {
-            vec![Err(SubmitError::Db(Arc::new(error)))]
+        // Each alone would fare no better.
+        Err(Failure::Before(error)) if jobs.len() == 1 || is_away(&error) => {
+            let error = Arc::new(error);
+            jobs.iter().map(|_| Err(SubmitError::Db(error.clone()))).collect()
         }
         Err(Failure::Before(_)) => one_by_one(db, &jobs, perform).await,
     };

@@ -46,14 +46,18 @@ pub struct Claimed {
     pub attempt: Option<attempts::Model>,
 }
 
-/// Claims the job that `hint` names and writes the attempt that is about to be made by
-/// `route(job)`, which answers with the provider and its model. `None`: nothing to do.
+/// Claims the job that `hint` names and writes the attempt `attempt_id` that is about to be made
+/// by `route(job)`, which answers with the provider and its model. `None`: nothing to do.
+///
+/// Asked again with the same `attempt_id`, because the answer was lost, it answers with the claim
+/// that was made then.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn claim(
     db: &impl ConnectionTrait,
     hint: JobHint,
+    attempt_id: AttemptId,
     lease: Duration,
     now: Timestamp,
     route: impl Fn(&jobs::Model) -> Option<(String, String)>,
@@ -73,13 +77,15 @@ pub async fn claim(
         hint.job_id.0.into(),
         hint.epoch.into(),
     ];
-    let Some(row) = db.query_one_raw(sql(db, text, values)).await? else { return Ok(None) };
+    let Some(row) = db.query_one_raw(sql(db, text, values)).await? else {
+        return claimed_before(db, hint, attempt_id).await;
+    };
     let job = jobs::Model::from_query_result(&row, "")?;
     let Some((provider, provider_model)) = route(&job) else {
         return Err(DbErr::Custom(format!("{} has no route {}", job.id, job.route)));
     };
     let attempt = attempts::ActiveModel {
-        id: Set(AttemptId::generate()),
+        id: Set(attempt_id),
         job_id: Set(job.id),
         number: Set(job.attempts),
         route: Set(job.route),
@@ -96,6 +102,22 @@ pub async fn claim(
     };
     let attempt = attempts::Entity::insert(attempt).exec_with_returning(db).await?;
     Ok(Some(Claimed { job, attempt: Some(attempt) }))
+}
+
+async fn claimed_before(
+    db: &impl ConnectionTrait,
+    hint: JobHint,
+    attempt_id: AttemptId,
+) -> Result<Option<Claimed>, DbErr> {
+    let Some(attempt) = attempts::Entity::find_by_id(attempt_id).one(db).await? else {
+        return Ok(None);
+    };
+    let job = jobs::Entity::find_by_id(hint.job_id)
+        .filter(jobs::Column::State.eq(JobState::Submitting))
+        .filter(jobs::Column::Epoch.eq(hint.epoch + 1))
+        .one(db)
+        .await?;
+    Ok(job.map(|job| Claimed { job, attempt: Some(attempt) }))
 }
 
 /// Leases up to `limit` rows of the pool that are due for a look, longest overdue first.

@@ -4,9 +4,12 @@
 //! someone else is dispatching), [`pick`] says which jobs go, and each gets a slot of its
 //! workspace. A pool never has more unclaimed jobs than [`policy::pool_room`].
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    time::Duration,
+};
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, Value};
+use sea_orm::{ConnectionTrait, DatabaseBackend, DatabaseTransaction, DbErr};
 
 use super::{
     order::{Candidate, pick},
@@ -14,10 +17,14 @@ use super::{
 };
 use crate::{
     Effects, JobHint, Timestamp,
-    db::{placeholders, skip_locked, sql},
+    db::{one_of, skip_locked, sql},
     ids::{JobId, WorkspaceId},
     pools,
 };
+
+/// How often a round asks for its turn, and how many times in all.
+const TRY_EVERY: Duration = Duration::from_millis(10);
+const TRIES: u32 = 50;
 
 /// How many workspaces one round looks at.
 const WORKSPACES: usize = 200;
@@ -32,6 +39,7 @@ pub async fn dispatch(
     last: Option<WorkspaceId>,
     now: Timestamp,
 ) -> Result<(Effects, Option<WorkspaceId>), DbErr> {
+    one_at_a_time(tx, pool).await?;
     let room = room(tx, pool).await?;
     if room == 0 {
         return Ok((Effects::default(), last));
@@ -72,6 +80,23 @@ pub async fn pools_with_waiting_jobs(
     rows.iter().map(|row| row.try_get("", "pool")).collect()
 }
 
+/// Two rounds at once would both count the same room. SQLite has one writer anyway. Whoever holds
+/// the others up for long is passed over: too many hints do less harm than none.
+async fn one_at_a_time(tx: &DatabaseTransaction, pool: &str) -> Result<(), DbErr> {
+    if tx.get_database_backend() != DatabaseBackend::Postgres {
+        return Ok(());
+    }
+    let text = "SELECT pg_try_advisory_xact_lock(hashtextextended('dispatch ' || $1, 0)) AS mine";
+    for _ in 0..TRIES {
+        let row = tx.query_one_raw(sql(tx, text, [pool.into()])).await?;
+        if row.map_or(Ok(false), |row| row.try_get("", "mine"))? {
+            return Ok(());
+        }
+        tokio::time::sleep(TRY_EVERY).await;
+    }
+    Ok(())
+}
+
 async fn room(tx: &DatabaseTransaction, pool: &str) -> Result<usize, DbErr> {
     let capacity = pools::live_capacity(tx, pool).await?;
     let text = "SELECT count(*) AS n FROM jobs WHERE pool = $1 AND state = 'queued' \
@@ -82,7 +107,9 @@ async fn room(tx: &DatabaseTransaction, pool: &str) -> Result<usize, DbErr> {
 }
 
 /// Workspaces with ready jobs and free slots, locked, each with its number of free slots. The
-/// recursion steps from one workspace to the next through the index, however many jobs each has.
+/// recursion steps from one workspace to the next through the index, however many jobs each has;
+/// for the same reason a subquery with a limit asks for a ready job: EXISTS would be planned as a
+/// join with all waiting jobs.
 async fn lock_workspaces(
     tx: &DatabaseTransaction,
     pool: &str,
@@ -97,8 +124,8 @@ async fn lock_workspaces(
            SELECT (SELECT workspace_id {waiting} AND workspace_id > w.id ORDER BY workspace_id LIMIT 1) \
            FROM w WHERE w.id IS NOT NULL) \
          SELECT s.id AS id FROM w JOIN workspaces s ON s.id = w.id \
-         WHERE s.dispatched < s.dispatch_limit AND EXISTS (\
-           SELECT 1 {waiting} AND workspace_id = s.id AND ready_at <= $2)",
+         WHERE s.dispatched < s.dispatch_limit AND (\
+           SELECT 1 {waiting} AND workspace_id = s.id AND ready_at <= $2 LIMIT 1) = 1",
     );
     let rows = tx.query_all_raw(sql(tx, ids, [pool.into(), now.0.into()])).await?;
     let mut ids: Vec<WorkspaceId> =
@@ -111,13 +138,14 @@ async fn lock_workspaces(
     if ids.is_empty() {
         return Ok(Vec::new());
     }
+    let backend = tx.get_database_backend();
+    let (these, values) = one_of(backend, "id", 1, ids.into_iter().map(|id| id.0));
     let text = format!(
-        "SELECT id, dispatch_limit - dispatched AS free FROM workspaces WHERE id IN ({}) \
+        "SELECT id, dispatch_limit - dispatched AS free FROM workspaces WHERE {these} \
          AND dispatched < dispatch_limit ORDER BY id{}",
-        placeholders(1, ids.len()),
-        skip_locked(tx.get_database_backend()),
+        skip_locked(backend),
     );
-    let rows = tx.query_all_raw(sql(tx, text, ids.into_iter().map(|id| id.0.into()))).await?;
+    let rows = tx.query_all_raw(sql(tx, text, values)).await?;
     rows.iter()
         .map(|row| {
             let free: i32 = row.try_get("", "free")?;
@@ -149,22 +177,25 @@ async fn mark(
     picked: &[(WorkspaceId, JobId)],
     now: Timestamp,
 ) -> Result<Vec<(String, JobHint)>, DbErr> {
+    let (these, values) =
+        one_of(tx.get_database_backend(), "id", 2, picked.iter().map(|(_, job)| job.0));
     let text = format!(
         "UPDATE jobs SET dispatched_at = $1, pushed_at = $1, pushes = 1, epoch = epoch + 1 \
-         WHERE id IN ({}) AND state = 'queued' AND dispatched_at IS NULL RETURNING id, epoch",
-        placeholders(2, picked.len()),
+         WHERE {these} AND state = 'queued' AND dispatched_at IS NULL RETURNING id, epoch",
     );
-    let values =
-        std::iter::once(Value::from(now.0)).chain(picked.iter().map(|(_, job)| Value::from(job.0)));
+    let values = std::iter::once(now.0.into()).chain(values);
     let rows = tx.query_all_raw(sql(tx, text, values)).await?;
     if rows.len() != picked.len() {
         // Slots and jobs must agree; the next round finds what is really there.
         return Err(DbErr::Custom("a job changed while it was being dispatched".into()));
     }
-    rows.iter()
-        .map(|row| {
-            let hint = JobHint { job_id: row.try_get("", "id")?, epoch: row.try_get("", "epoch")? };
-            Ok((pool.to_owned(), hint))
-        })
-        .collect()
+    let epochs: HashMap<JobId, i64> = rows
+        .iter()
+        .map(|row| Ok((row.try_get("", "id")?, row.try_get("", "epoch")?)))
+        .collect::<Result<_, DbErr>>()?;
+    // The database answers in any order; workers get them in the order of their turns.
+    let hints = picked
+        .iter()
+        .filter_map(|(_, job)| Some(JobHint { job_id: *job, epoch: *epochs.get(job)? }));
+    Ok(hints.map(|hint| (pool.to_owned(), hint)).collect())
 }

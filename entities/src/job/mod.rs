@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `state`, `order`, `policy`, `decide` | pure rules |
+//! | `state`, `order`, `policy`, `decide`, `pace` | pure rules |
 //! | `batcher`, `submit` | accepting jobs, in groups |
 //! | `dispatch` | handing out slots, fairly |
 //! | `claim`, `progress`, `settle`, `cancel` | what workers and users do |
@@ -23,12 +23,14 @@ mod erase;
 mod guarded;
 mod order;
 mod outcome;
+mod pace;
 pub mod policy;
 mod progress;
 mod rescue;
 mod settle;
 mod state;
 mod submit;
+mod submit_write;
 mod sweep;
 pub mod view;
 
@@ -51,4 +53,4 @@ pub use rescue::rescue;
 pub use settle::{Ending, Failure, NewOutput, end, note_usage, succeed};
 pub use state::{IllegalMove, JobState, PublicStatus};
 pub use submit::{NewJob, Verdict};
-pub use sweep::sweep;
+pub use sweep::{push_again, sweep};

@@ -5,26 +5,25 @@
 //! Every submit of a workspace locks that workspace's wallet first, so what is read here cannot
 //! change before the commit. Wallets are locked in the order of their ids, against deadlocks.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, DbErr,
-    EntityTrait, QueryFilter, QuerySelect, Value, sea_query::OnConflict,
+    ColumnTrait, Condition, ConnectionTrait, DatabaseBackend, DatabaseTransaction, DbErr,
+    EntityTrait, QueryFilter, Value,
 };
 use serde_json::Value as Json;
 
 use super::{
-    JobState, Kind,
+    Kind,
     decide::{Decision, Known, Wallet, decide},
-    policy,
+    policy, submit_write,
 };
 use crate::{
     Credits, Effects, Timestamp,
-    db::{for_update, placeholders, sql},
+    db::{for_update, one_of, sql},
     effects::Verb,
     ids::{ApiKeyId, JobId, WorkspaceId},
-    ledger::{EntryKind, post},
-    tables::{api_keys, holds, idempotency_keys, jobs},
+    tables::idempotency_keys,
 };
 
 /// A job to be accepted; owned, its id made by the caller.
@@ -96,8 +95,7 @@ pub(crate) async fn submit_group(
         .collect();
     let mut effects = Effects::default();
     if !accepted.is_empty() {
-        insert(tx, &accepted).await?;
-        hold(tx, &accepted).await?;
+        submit_write::write(tx, &accepted).await?;
     }
     for job in accepted {
         effects.dispatch.insert(job.pool.clone());
@@ -123,12 +121,13 @@ async fn lock_wallets(
     group: &[NewJob],
 ) -> Result<HashMap<WorkspaceId, Wallet>, DbErr> {
     let ids: HashSet<WorkspaceId> = group.iter().map(|job| job.workspace_id).collect();
+    let backend = tx.get_database_backend();
+    let (these, values) = one_of(backend, "workspace_id", 1, ids.into_iter().map(|id| id.0));
     let text = format!(
-        "SELECT workspace_id, available, held FROM wallets WHERE workspace_id IN ({}) ORDER BY workspace_id{}",
-        placeholders(1, ids.len()),
-        for_update(tx.get_database_backend()),
+        "SELECT workspace_id, available, held FROM wallets WHERE {these} ORDER BY workspace_id{}",
+        for_update(backend),
     );
-    let rows = tx.query_all_raw(sql(tx, text, ids.into_iter().map(|id| id.0.into()))).await?;
+    let rows = tx.query_all_raw(sql(tx, text, values)).await?;
     rows.iter()
         .map(|row| {
             let wallet =
@@ -146,16 +145,11 @@ async fn revoked_keys(
     if ids.is_empty() {
         return Ok(HashSet::new());
     }
-    let live: HashSet<ApiKeyId> = api_keys::Entity::find()
-        .select_only()
-        .column(api_keys::Column::Id)
-        .filter(api_keys::Column::Id.is_in(ids.iter().copied()))
-        .filter(api_keys::Column::RevokedAt.is_null())
-        .into_tuple()
-        .all(tx)
-        .await?
-        .into_iter()
-        .collect();
+    let (these, values) = one_of(tx.get_database_backend(), "id", 1, ids.iter().map(|id| id.0));
+    let text = format!("SELECT id FROM api_keys WHERE {these} AND revoked_at IS NULL");
+    let rows = tx.query_all_raw(sql(tx, text, values)).await?;
+    let live: HashSet<ApiKeyId> =
+        rows.iter().map(|row| row.try_get("", "id")).collect::<Result<_, _>>()?;
     Ok(ids.difference(&live).copied().collect())
 }
 
@@ -163,19 +157,38 @@ async fn known_keys(
     tx: &DatabaseTransaction,
     group: &[NewJob],
 ) -> Result<HashMap<(WorkspaceId, String), Known>, DbErr> {
-    let mut any = Condition::any();
+    let mut keys: Vec<(WorkspaceId, &str)> = Vec::new();
     let mut oldest = None;
     for job in group {
         let Some((key, _)) = &job.idempotency else { continue };
         oldest = Some(job.created_at.before(policy::IDEMPOTENCY_LIMIT)).max(oldest);
-        any = any.add(
-            Condition::all()
-                .add(idempotency_keys::Column::WorkspaceId.eq(job.workspace_id))
-                .add(idempotency_keys::Column::Key.eq(key.as_str())),
-        );
+        keys.push((job.workspace_id, key));
     }
     let Some(oldest) = oldest else { return Ok(HashMap::new()) };
-    let rows = idempotency_keys::Entity::find().filter(any).all(tx).await?;
+    let rows = match tx.get_database_backend() {
+        DatabaseBackend::Postgres => {
+            // LATERAL with a limit is planned as one look into the index for each key, whatever
+            // the planner believes about a young table.
+            let text = "SELECT k.* FROM unnest($1, $2) AS g (workspace_id, key) CROSS JOIN LATERAL (\
+                SELECT * FROM idempotency_keys i WHERE i.workspace_id = g.workspace_id \
+                AND i.key = g.key LIMIT 1) AS k";
+            let values: [Value; 2] = [
+                keys.iter().map(|(workspace, _)| workspace.0).collect::<Vec<_>>().into(),
+                keys.iter().map(|(_, key)| (*key).to_owned()).collect::<Vec<_>>().into(),
+            ];
+            idempotency_keys::Entity::find().from_raw_sql(sql(tx, text, values)).all(tx).await?
+        }
+        _ => {
+            let these = keys.iter().fold(Condition::any(), |any, (workspace, key)| {
+                any.add(
+                    Condition::all()
+                        .add(idempotency_keys::Column::WorkspaceId.eq(*workspace))
+                        .add(idempotency_keys::Column::Key.eq(*key)),
+                )
+            });
+            idempotency_keys::Entity::find().filter(these).all(tx).await?
+        }
+    };
     Ok(rows
         .into_iter()
         .filter(|row| row.created_at > oldest)
@@ -184,98 +197,4 @@ async fn known_keys(
             ((row.workspace_id, row.key), known)
         })
         .collect())
-}
-
-async fn insert(tx: &DatabaseTransaction, accepted: &[&NewJob]) -> Result<(), DbErr> {
-    let rows = accepted.iter().map(|job| job_row(job));
-    jobs::Entity::insert_many(rows).exec_without_returning(tx).await?;
-    let keys: Vec<_> = accepted
-        .iter()
-        .filter_map(|job| {
-            let (key, body_hash) = job.idempotency.as_ref()?;
-            Some(idempotency_keys::ActiveModel {
-                workspace_id: Set(job.workspace_id),
-                key: Set(key.clone()),
-                body_hash: Set(body_hash.to_vec()),
-                job_id: Set(job.id),
-                created_at: Set(job.created_at),
-            })
-        })
-        .collect();
-    if keys.is_empty() {
-        return Ok(());
-    }
-    // Only a record that has expired can be in the way: it is replaced.
-    let replace =
-        OnConflict::columns([idempotency_keys::Column::WorkspaceId, idempotency_keys::Column::Key])
-            .update_columns([
-                idempotency_keys::Column::BodyHash,
-                idempotency_keys::Column::JobId,
-                idempotency_keys::Column::CreatedAt,
-            ])
-            .to_owned();
-    idempotency_keys::Entity::insert_many(keys)
-        .on_conflict(replace)
-        .exec_without_returning(tx)
-        .await?;
-    Ok(())
-}
-
-fn job_row(job: &NewJob) -> jobs::ActiveModel {
-    jobs::ActiveModel {
-        id: Set(job.id),
-        workspace_id: Set(job.workspace_id),
-        api_key_id: Set(job.api_key_id),
-        model: Set(job.model.clone()),
-        kind: Set(job.kind),
-        pool: Set(job.pool.clone()),
-        state: Set(JobState::Queued),
-        input: Set(job.input.clone()),
-        metadata: Set(job.metadata.clone()),
-        resolved: Set(job.resolved.clone()),
-        outputs_expected: Set(job.outputs_expected),
-        created_at: Set(job.created_at),
-        ready_at: Set(job.created_at),
-        queue_deadline: Set(job.created_at.after(policy::QUEUE_LIMIT)),
-        expires_at: Set(job.expires_at),
-        ..Default::default()
-    }
-}
-
-async fn hold(tx: &DatabaseTransaction, accepted: &[&NewJob]) -> Result<(), DbErr> {
-    let rows = accepted.iter().map(|job| holds::ActiveModel {
-        job_id: Set(job.id),
-        workspace_id: Set(job.workspace_id),
-        amount: Set(job.credits),
-        opened_at: Set(job.created_at),
-        ..Default::default()
-    });
-    holds::Entity::insert_many(rows).exec_without_returning(tx).await?;
-    let postings: Vec<post::Posting> = accepted
-        .iter()
-        .map(|job| post::Posting {
-            workspace_id: job.workspace_id,
-            kind: EntryKind::Hold,
-            reference: job.id.0,
-            amount: job.credits,
-            at: job.created_at,
-        })
-        .collect();
-    post::write(tx, &postings).await?;
-
-    let mut sums: BTreeMap<WorkspaceId, i64> = BTreeMap::new();
-    for job in accepted {
-        // Each sum is covered by a balance, so it fits.
-        *sums.entry(job.workspace_id).or_default() += job.credits.0;
-    }
-    let rows: Vec<String> =
-        (0..sums.len()).map(|n| format!("(${}, ${})", 2 * n + 1, 2 * n + 2)).collect();
-    let text = format!(
-        "WITH d (workspace_id, amount) AS (VALUES {}) UPDATE wallets SET available = available - d.amount, \
-         held = held + d.amount FROM d WHERE wallets.workspace_id = d.workspace_id",
-        rows.join(", "),
-    );
-    let values = sums.into_iter().flat_map(|(id, sum)| [Value::from(id.0), Value::from(sum)]);
-    tx.execute_raw(sql(tx, text, values)).await?;
-    Ok(())
 }

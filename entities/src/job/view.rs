@@ -6,11 +6,15 @@ use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 
-use super::{JobState, PublicStatus};
+use super::{
+    JobState, PublicStatus,
+    pace::{Pace, Start},
+};
 use crate::{
-    Db,
+    Db, Timestamp,
     db::sql,
     ids::{JobId, WorkspaceId},
+    pools,
     tables::{attempts, holds, jobs, outputs},
 };
 
@@ -34,7 +38,7 @@ pub struct JobView {
 pub struct QueuePlace {
     /// How many jobs of its pool go before it, plus 1.
     pub position: u64,
-    /// When it may start, judged by what the pool has done in the last minutes.
+    /// When it may start, judged by the pool's last starts; unknown while nobody works there.
     pub eta_seconds: Option<u64>,
 }
 
@@ -154,13 +158,18 @@ async fn complete(db: &Db, jobs: Vec<jobs::Model>) -> Result<Vec<JobView>, DbErr
         outputs.entry(output.job_id).or_default().push(output);
     }
     let mut views = Vec::with_capacity(jobs.len());
+    let mut paces: HashMap<String, Option<Pace>> = HashMap::new();
     for job in jobs {
+        if job.state == JobState::Queued && !paces.contains_key(&job.pool) {
+            paces.insert(job.pool.clone(), pace(db, &job.pool).await?);
+        }
+        let pace = paces.get(&job.pool).copied().flatten();
         let missing = || DbErr::Custom(format!("{} has no hold", job.id));
         views.push(JobView {
             hold: holds.remove(&job.id).ok_or_else(missing)?,
             attempts: attempts.remove(&job.id).unwrap_or_default(),
             outputs: outputs.remove(&job.id).unwrap_or_default(),
-            queue: place(db, &job).await?,
+            queue: place(db, &job, pace).await?,
             job,
         });
     }
@@ -169,7 +178,11 @@ async fn complete(db: &Db, jobs: Vec<jobs::Model>) -> Result<Vec<JobView>, DbErr
 
 /// Its place, from its pool's other jobs: dispatched ones go first, then waiting ones by age. The
 /// count stops at a thousand, beyond which a place says little.
-async fn place(db: &Db, job: &jobs::Model) -> Result<Option<QueuePlace>, DbErr> {
+async fn place(
+    db: &Db,
+    job: &jobs::Model,
+    pace: Option<Pace>,
+) -> Result<Option<QueuePlace>, DbErr> {
     if job.state != JobState::Queued {
         return Ok(None);
     }
@@ -189,25 +202,29 @@ async fn place(db: &Db, job: &jobs::Model) -> Result<Option<QueuePlace>, DbErr> 
     let row = db.read().query_one_raw(sql(db.read(), text, values)).await?;
     let ahead: i64 = row.map_or(Ok(0), |row| row.try_get("", "n"))?;
     let position = u64::try_from(ahead).unwrap_or(0).saturating_add(1);
-    let eta_seconds = eta(db, job, position).await?;
+    let eta_seconds = pace.map(|pace| pace.eta_seconds(position));
     Ok(Some(QueuePlace { position, eta_seconds }))
 }
 
-/// How long the jobs before it will take: their number over the pace at which the pool's last 50
-/// starts came.
-async fn eta(db: &Db, job: &jobs::Model, position: u64) -> Result<Option<u64>, DbErr> {
-    let text = "SELECT count(*) AS n, min(started_at) AS first, max(started_at) AS last FROM (\
-                SELECT started_at FROM jobs WHERE pool = $1 AND started_at IS NOT NULL \
-                ORDER BY started_at DESC LIMIT 50) AS recent";
-    let row = db.read().query_one_raw(sql(db.read(), text, [job.pool.as_str().into()])).await?;
-    let Some(row) = row else { return Ok(None) };
-    let count: i64 = row.try_get("", "n")?;
-    let (first, last): (Option<i64>, Option<i64>) =
-        (row.try_get("", "first")?, row.try_get("", "last")?);
-    let (Some(first), Some(last)) = (first, last) else { return Ok(None) };
-    if count < 2 {
+/// The pace of a pool's last 50 starts. `None`: nobody works there, or nobody ever did.
+async fn pace(db: &Db, pool: &str) -> Result<Option<Pace>, DbErr> {
+    if pools::live_capacity(db.read(), pool).await? == 0 {
         return Ok(None);
     }
-    let gap = u64::try_from((last - first) / (count - 1)).unwrap_or(0);
-    Ok(Some(gap.saturating_mul(position).div_ceil(1_000_000)))
+    let starts: Vec<(Timestamp, Option<Timestamp>)> = jobs::Entity::find()
+        .select_only()
+        .columns([jobs::Column::ReadyAt, jobs::Column::StartedAt])
+        .filter(jobs::Column::Pool.eq(pool))
+        .filter(jobs::Column::StartedAt.is_not_null())
+        .order_by_desc(jobs::Column::StartedAt)
+        .limit(50)
+        .into_tuple()
+        .all(db.read())
+        .await?;
+    let starts = starts.into_iter().filter_map(|(ready, started)| {
+        // Who was handed back is ready again after it had started.
+        let started = started?;
+        Some(Start { ready: ready.min(started), started })
+    });
+    Ok(Pace::of(starts.collect()))
 }

@@ -9,7 +9,7 @@ use std::{
 use entities::{
     Credits, Db, Effects, JobHint, Timestamp,
     accounts::{self, NewUser},
-    ids::{JobId, WorkspaceId},
+    ids::{AttemptId, JobId, WorkspaceId},
     job::{
         self, Acceptance, AttemptOutcome, Batcher, BatcherLimits, Claimed, Ending, Failure,
         HandBack, JobRef, JobState, Kind, NewJob, NewOutput, Usage, Verdict,
@@ -42,6 +42,10 @@ pub(crate) struct Walk {
     next_id: u32,
     taken: BTreeMap<&'static str, u64>,
     _folder: tempfile::TempDir,
+}
+
+fn job_and_epoch(claimed: &Claimed) -> (JobId, i64) {
+    (claimed.job.id, claimed.job.epoch)
 }
 
 impl Walk {
@@ -164,11 +168,16 @@ impl Walk {
         let (effects, last) = job::dispatch(&tx, POOL, self.last, self.now).await.unwrap();
         tx.commit().await.unwrap();
         self.last = last;
+        let (mut turns, mut rounds) = (BTreeMap::<WorkspaceId, u32>::new(), Vec::new());
         for (_, hint) in &effects.pushes {
             let job = self.model.jobs.get_mut(&hint.job_id).unwrap();
             assert!(job.state == JobState::Queued && !job.dispatched, "{hint:?} {job:?}");
             job.dispatched = true;
+            let turn = turns.entry(job.workspace).or_default();
+            *turn += 1;
+            rounds.push(*turn);
         }
+        assert!(rounds.is_sorted(), "nobody has a second turn before others had one: {rounds:?}");
         for workspace in self.model.wallets.keys() {
             assert!(self.model.slots(*workspace) <= usize::try_from(SLOTS).unwrap());
         }
@@ -196,7 +205,17 @@ impl Walk {
         let row = self.row(hint.job_id).await;
         let route = |_: &jobs::Model| Some(("demo".to_owned(), "sketch".to_owned()));
         let tx = self.db.begin().await.unwrap();
-        let claimed = job::claim(&tx, hint, SOON, self.now, route).await.unwrap();
+        let claimed = {
+            // The answer to the first try may get lost: the second finds what it did.
+            let attempt = AttemptId::generate();
+            let first = job::claim(&tx, hint, attempt, SOON, self.now, route).await.unwrap();
+            let again = job::claim(&tx, hint, attempt, SOON, self.now, route).await.unwrap();
+            assert_eq!(first.as_ref().map(job_and_epoch), again.as_ref().map(job_and_epoch));
+            let stranger = AttemptId::generate();
+            let other = job::claim(&tx, hint, stranger, SOON, self.now, route).await.unwrap();
+            assert!(other.is_none(), "a job was claimed twice: {other:?}");
+            again
+        };
         tx.commit().await.unwrap();
         let model = &self.model.jobs[&hint.job_id];
         let expected =

@@ -1,6 +1,6 @@
 //! A running platform: one process, or several on PostgreSQL and Redis.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, process::ExitStatus, time::Duration};
 
 use reqwest::Client;
 use serde_json::Value;
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{
     Api, Backend, Database, Env, Process, free_port, http, run,
-    servers::{self, OwnRedis},
+    servers::{self, OwnPostgres, OwnRedis},
     within,
 };
 
@@ -22,16 +22,29 @@ pub(crate) struct Options {
     pub(crate) env: Vec<(&'static str, String)>,
     /// A Redis server that the test may stop.
     pub(crate) own_redis: bool,
+    /// A PostgreSQL server that the test may stop.
+    pub(crate) own_postgres: bool,
+    /// How many gateways run.
+    pub(crate) gateways: usize,
+    /// How many worker processes run.
+    pub(crate) workers: usize,
     /// How many schedulers run.
     pub(crate) schedulers: usize,
     /// How the workers are started where they are a process of their own.
-    pub(crate) workers: &'static [&'static str],
+    pub(crate) worker_args: &'static [&'static str],
 }
 
 impl Default for Options {
     fn default() -> Self {
-        let workers = &["workers", "--pool", "demo=16"];
-        Self { env: Vec::new(), own_redis: false, schedulers: 1, workers }
+        Self {
+            env: Vec::new(),
+            own_redis: false,
+            own_postgres: false,
+            gateways: 1,
+            workers: 1,
+            schedulers: 1,
+            worker_args: &["workers", "--pool", "demo=16"],
+        }
     }
 }
 
@@ -40,6 +53,8 @@ struct Role {
     name: String,
     args: &'static [&'static str],
     ops: u16,
+    /// Where it serves the API, if it does.
+    listen: Option<u16>,
     process: Option<Process>,
 }
 
@@ -50,6 +65,8 @@ pub(crate) struct Cluster {
     pub(crate) http: Client,
     /// Set where the test asked for its own.
     pub(crate) redis: Option<OwnRedis>,
+    /// Set where the test asked for its own.
+    pub(crate) postgres: Option<OwnPostgres>,
     env: Env,
     roles: Vec<Role>,
     /// How often something was killed.
@@ -66,29 +83,31 @@ impl Cluster {
     /// Starts it; it is ready when this returns.
     pub(crate) async fn start(backend: Backend, options: Options) -> Self {
         let folder = tempfile::Builder::new().prefix("tiktomato-it-").tempdir().unwrap();
-        let base = format!("http://127.0.0.1:{}", free_port());
-        let listen = base.trim_start_matches("http://").to_owned();
+        let roles = roles(backend, &options);
+        let base = base_of(&roles[0]);
         let mut env = vec![
             ("TIKTOMATO_DATA".into(), folder.path().join("data").display().to_string()),
-            ("TIKTOMATO__GATEWAY__LISTEN".into(), listen),
             ("TIKTOMATO__GATEWAY__PUBLIC_URL".into(), base.clone()),
             ("RUST_LOG".into(), "warn".into()),
             // A test knows when nobody looks any more.
             ("TIKTOMATO__GATEWAY__DRAIN_SECONDS".into(), "0".into()),
         ];
-        let mut redis = None;
+        let (mut redis, mut postgres) = (None, None);
         if backend == Backend::Distributed {
             redis = options.own_redis.then(OwnRedis::start);
+            postgres = options.own_postgres.then(OwnPostgres::start);
+            let server = postgres.as_ref().map_or_else(servers::postgres, OwnPostgres::url);
             let redis_url = redis.as_ref().map_or_else(servers::redis, OwnRedis::url);
             let prefix = Uuid::new_v4().simple().to_string();
-            env.push(("DATABASE_URL".into(), new_database(None).await));
+            env.push(("DATABASE_URL".into(), new_database(&server, None).await));
             env.push(("REDIS_URL".into(), redis_url));
             env.push(("TIKTOMATO__REDIS__PREFIX".into(), prefix.clone()));
             env.push(("TIKTOMATO__SECRETS__MASTER".into(), prefix.repeat(2)));
         }
         env.extend(options.env.into_iter().map(|(name, value)| (name.to_owned(), value)));
-        let roles = roles(backend, options.workers, options.schedulers);
-        let mut cluster = Self { backend, base, http: http(), redis, env, roles, kills: 0, folder };
+        let http = http();
+        let mut cluster =
+            Self { backend, base, http, redis, postgres, env, roles, kills: 0, folder };
         if backend == Backend::Distributed {
             let migrated = run(&["migrate", "up"], &cluster.env);
             assert!(migrated.status.success(), "{migrated:?}");
@@ -118,6 +137,9 @@ impl Cluster {
         let role = &mut self.roles[index];
         let mut env = self.env.clone();
         env.push(("TIKTOMATO__OPS__LISTEN".into(), format!("127.0.0.1:{}", role.ops)));
+        if let Some(port) = role.listen {
+            env.push(("TIKTOMATO__GATEWAY__LISTEN".into(), format!("127.0.0.1:{port}")));
+        }
         role.process = Some(Process::start(&role.name, role.args, &env, self.folder.path()));
     }
 
@@ -135,11 +157,70 @@ impl Cluster {
         .await;
     }
 
-    /// `kill -9` for the process of this name (`tiktomato`, `gateway`, `workers`, `scheduler-0`).
+    /// `kill -9` for the process of this name (`tiktomato`; `gateway`, `gateway-1` …; `workers`,
+    /// `workers-1` …; `scheduler-0`, `scheduler-1` …).
     pub(crate) fn kill(&mut self, name: &str) {
-        let role = self.roles.iter_mut().find(|role| role.name == name).unwrap();
-        role.process.take().unwrap().kill();
+        self.take(name).kill();
         self.kills += 1;
+    }
+
+    /// Hands the process of this name over, to be stopped in some other way.
+    pub(crate) fn take(&mut self, name: &str) -> Process {
+        let role = self.roles.iter_mut().find(|role| role.name == name).unwrap();
+        role.process.take().unwrap()
+    }
+
+    /// Sends a signal to the process of this name.
+    pub(crate) fn signal(&self, name: &str, signal: &str) {
+        self.role(name).process.as_ref().unwrap().signal(signal);
+    }
+
+    /// Checks that no process has ended.
+    pub(crate) fn all_live(&mut self) {
+        for role in &mut self.roles {
+            let process = role.process.as_mut().unwrap();
+            let ended = process.exited();
+            assert!(ended.is_none(), "{} ended: {}", role.name, process.log_text());
+        }
+    }
+
+    /// The names of all processes.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.roles.iter().map(|role| role.name.clone()).collect()
+    }
+
+    /// Starts the process of this name, without waiting.
+    pub(crate) fn spawn_one(&mut self, name: &str) {
+        let index = self.roles.iter().position(|role| role.name == name).unwrap();
+        assert!(self.roles[index].process.is_none(), "{name} runs already");
+        self.spawn(index);
+    }
+
+    /// Waits until the process of this name is ready; panics if it ends instead.
+    pub(crate) async fn until_ready(&mut self, name: &str) {
+        let index = self.roles.iter().position(|role| role.name == name).unwrap();
+        self.ready(index).await;
+    }
+
+    /// Whether the process of this name says that it is ready, at once.
+    pub(crate) async fn is_ready(&self, name: &str) -> bool {
+        let request = self.http.get(format!("{}/readyz", self.ops_of(name)));
+        let answer = request.timeout(Duration::from_millis(500)).send().await;
+        answer.is_ok_and(|answer| answer.status() == 200)
+    }
+
+    /// Forgets the process of this name if it has ended by itself; says how.
+    pub(crate) fn reap(&mut self, name: &str) -> Option<ExitStatus> {
+        let role = self.roles.iter_mut().find(|role| role.name == name).unwrap();
+        let ended = role.process.as_mut().and_then(Process::exited);
+        if ended.is_some() {
+            role.process = None;
+        }
+        ended
+    }
+
+    fn role(&self, name: &str) -> &Role {
+        self.roles.iter().find(|role| role.name == name).unwrap()
     }
 
     /// Stops everything as an operator does, and asserts that each ends well.
@@ -155,6 +236,16 @@ impl Cluster {
     pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.env.retain(|(known, _)| known != name);
         self.env.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Where the `n`th gateway is.
+    pub(crate) fn base_of(&self, n: usize) -> String {
+        base_of(self.roles.iter().filter(|role| role.listen.is_some()).nth(n).unwrap())
+    }
+
+    /// The operations port of the process of this name.
+    pub(crate) fn ops_of(&self, name: &str) -> String {
+        format!("http://127.0.0.1:{}", self.role(name).ops)
     }
 
     /// The operations ports.
@@ -206,8 +297,9 @@ impl Cluster {
     pub(crate) async fn copy(&self) -> (Env, Database) {
         let mut env = self.env.clone();
         if self.backend == Backend::Distributed {
-            let name = self.database_url().rsplit('/').next().unwrap().to_owned();
-            let url = new_database(Some(&name)).await;
+            let url = self.database_url();
+            let (server, name) = url.rsplit_once('/').unwrap();
+            let url = new_database(server, Some(name)).await;
             env.retain(|(known, _)| known != "DATABASE_URL");
             env.push(("DATABASE_URL".into(), url.clone()));
             return (env, Database::open(&url).await);
@@ -223,6 +315,12 @@ impl Cluster {
         env.push(("TIKTOMATO_DATA".into(), folder.display().to_string()));
         let url = format!("sqlite://{}?mode=rw", folder.join("tiktomato.db").display());
         (env, Database::open(&url).await)
+    }
+
+    /// Its server's own database: looking there leaves no trace in the platform's.
+    pub(crate) async fn server(&self) -> Database {
+        let url = self.database_url();
+        Database::open(&format!("{}/postgres", url.rsplit_once('/').unwrap().0)).await
     }
 
     fn database_url(&self) -> String {
@@ -243,20 +341,31 @@ pub(crate) fn admin(args: &[&str], env: &Env) -> (bool, Value) {
     (output.status.success(), answer)
 }
 
-fn roles(backend: Backend, workers: &'static [&'static str], schedulers: usize) -> Vec<Role> {
-    let role =
-        |name: &str, args| Role { name: name.to_owned(), args, ops: free_port(), process: None };
-    if backend == Backend::Embedded {
-        return vec![role("tiktomato", &[])];
-    }
-    let mut roles = vec![role("gateway", &["gateway"]), role("workers", workers)];
-    roles.extend((0..schedulers).map(|n| role(&format!("scheduler-{n}"), &["scheduler"])));
-    roles
+fn base_of(role: &Role) -> String {
+    format!("http://127.0.0.1:{}", role.listen.unwrap())
 }
 
-/// Makes a database, empty or like another one; its URL.
-async fn new_database(like: Option<&str>) -> String {
-    let (server, name) = (servers::postgres(), format!("t{}", Uuid::new_v4().simple()));
+fn roles(backend: Backend, options: &Options) -> Vec<Role> {
+    let role =
+        |name: String, args, listen| Role { name, args, ops: free_port(), listen, process: None };
+    if backend == Backend::Embedded {
+        return vec![role("tiktomato".to_owned(), &[], Some(free_port()))];
+    }
+    let name = |name: &str, n: usize| match n {
+        0 => name.to_owned(),
+        n => format!("{name}-{n}"),
+    };
+    let gateways = (0..options.gateways)
+        .map(|n| role(name("gateway", n), &["gateway"][..], Some(free_port())));
+    let workers = (0..options.workers).map(|n| role(name("workers", n), options.worker_args, None));
+    let schedulers =
+        (0..options.schedulers).map(|n| role(format!("scheduler-{n}"), &["scheduler"][..], None));
+    gateways.chain(workers).chain(schedulers).collect()
+}
+
+/// Makes a database on `server`, empty or like another one; its URL.
+async fn new_database(server: &str, like: Option<&str>) -> String {
+    let name = format!("t{}", Uuid::new_v4().simple());
     let database = Database::open(&format!("{server}/postgres")).await;
     let template = like.map(|like| format!(" TEMPLATE {like}")).unwrap_or_default();
     database.write(&format!("CREATE DATABASE {name}{template}")).await;

@@ -26,6 +26,13 @@ impl Database {
         self.0.query_one_raw(statement).await.unwrap().unwrap().try_get("", "n").unwrap()
     }
 
+    /// The texts that a statement selects `AS line`.
+    pub(crate) async fn lines(&self, sql: &str) -> Vec<String> {
+        let statement = Statement::from_string(self.0.get_database_backend(), sql);
+        let rows = self.0.query_all_raw(statement).await.unwrap();
+        rows.iter().map(|row| row.try_get("", "line").unwrap()).collect()
+    }
+
     /// Which job each attempt belongs to.
     pub(crate) async fn attempts(&self) -> HashMap<Uuid, Uuid> {
         let sql = "SELECT id, job_id FROM attempts";

@@ -22,8 +22,8 @@ struct Shared {
 
 /// The URL of a fresh database's server, without the database's name.
 pub(crate) fn postgres() -> String {
-    static SERVER: OnceLock<Shared> = OnceLock::new();
-    let server = SERVER.get_or_init(start_postgres);
+    static SERVER: OnceLock<Postgres> = OnceLock::new();
+    let server = SERVER.get_or_init(Postgres::start);
     format!("postgres://postgres@127.0.0.1:{}", server.port)
 }
 
@@ -82,6 +82,18 @@ impl OwnRedis {
             child.wait().unwrap();
         }
     }
+
+    /// Sends it a signal, such as `STOP`.
+    pub(crate) fn signal(&self, signal: &str) {
+        send_signal(signal, &[self.child.as_ref().unwrap().id()]);
+    }
+
+    /// `FLUSHALL`; it must be able to answer.
+    pub(crate) async fn empty(&self) {
+        let client = redis::Client::open(self.url()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let _: () = redis::cmd("FLUSHALL").query_async(&mut connection).await.unwrap();
+    }
 }
 
 impl Drop for OwnRedis {
@@ -113,29 +125,123 @@ fn wait_for_port(port: u16) {
     }
 }
 
-fn start_postgres() -> Shared {
-    let (folder, port, bin) = (folder(), free_port(), postgres_bin());
-    let root = output("id", &["-u"]).trim() == "0";
-    let owner = if root { "runuser -u postgres -- " } else { "" };
-    let prefix = format!("{owner}{}", bin.display());
-    let at = folder.display();
-    if root {
-        output("chown", &["postgres", &at.to_string()]);
+/// A PostgreSQL server of one test's own, to be stopped and started.
+pub(crate) struct OwnPostgres(Postgres);
+
+impl OwnPostgres {
+    /// Starts one.
+    pub(crate) fn start() -> Self {
+        Self(Postgres::start())
     }
-    shell(
-        &format!("{prefix}/initdb -U postgres -A trust -E UTF8 --locale=C -D {at}/data"),
-        &folder,
-    );
-    let options = format!(
-        "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=on -c max_connections=400"
-    );
-    shell(
-        &format!("{prefix}/pg_ctl -w -t 60 -D {at}/data -l {at}/log -o '{options}' start"),
-        &folder,
-    );
-    let script =
-        format!("read _; {prefix}/pg_ctl -D {at}/data -m immediate stop; cd /; rm -rf {at}");
-    Shared { port, _guardian: guardian(&script) }
+
+    /// Its URL, without a database's name.
+    pub(crate) fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}", self.0.port)
+    }
+
+    /// What it wrote.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.0.folder.join("log")).unwrap()
+    }
+
+    /// Starts it again; it answers when this returns.
+    pub(crate) fn up(&self) {
+        self.0.up();
+    }
+
+    /// Stops it as a crash does; it keeps what was committed.
+    pub(crate) fn down(&self) {
+        self.0.control("-m immediate -w stop");
+    }
+
+    /// Sends a signal to all its processes, such as `STOP`; `KILL` waits until they are gone.
+    pub(crate) fn signal(&self, signal: &str) {
+        let pids = self.0.pids();
+        send_signal(signal, &pids);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while signal == "KILL" && pids.iter().any(|pid| lives(*pid)) {
+            assert!(Instant::now() < deadline, "PostgreSQL survives SIGKILL");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for OwnPostgres {
+    fn drop(&mut self) {
+        // Who is frozen cannot be stopped.
+        send_signal("CONT", &self.0.pids());
+    }
+}
+
+/// Some may be gone already.
+fn send_signal(signal: &str, pids: &[u32]) {
+    let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
+    let mut kill = Command::new("kill");
+    drop(kill.arg(format!("-{signal}")).args(pids).stderr(Stdio::null()).status());
+}
+
+/// Whether a process is there and not a zombie.
+fn lives(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
+}
+
+/// A PostgreSQL server, gone with the test process.
+struct Postgres {
+    port: u16,
+    folder: PathBuf,
+    /// What commands begin with: PostgreSQL refuses to run as root.
+    prefix: String,
+    _guardian: Child,
+}
+
+impl Postgres {
+    fn start() -> Self {
+        let (folder, port, bin) = (folder(), free_port(), postgres_bin());
+        let root = output("id", &["-u"]).trim() == "0";
+        let owner = if root { "runuser -u postgres -- " } else { "" };
+        let prefix = format!("{owner}{}", bin.display());
+        let at = folder.display();
+        if root {
+            output("chown", &["postgres", &at.to_string()]);
+        }
+        shell(
+            &format!("{prefix}/initdb -U postgres -A trust -E UTF8 --locale=C -D {at}/data"),
+            &folder,
+        );
+        let guardian = guardian(&format!(
+            "read _; {prefix}/pg_ctl -D {at}/data -m immediate stop; cd /; rm -rf {at}"
+        ));
+        let server = Self { port, folder, prefix, _guardian: guardian };
+        server.up();
+        server
+    }
+
+    fn up(&self) {
+        let (at, port) = (self.folder.display(), self.port);
+        let options = format!(
+            "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=on -c max_connections=1000"
+        );
+        self.control(&format!("-w -t 60 -l {at}/log -o '{options}' start"));
+    }
+
+    /// The first process and its children; none when it is down.
+    fn pids(&self) -> Vec<u32> {
+        let file = fs::read_to_string(self.folder.join("data").join("postmaster.pid"));
+        let Some(first) = file.ok().and_then(|text| text.lines().next()?.trim().parse().ok())
+        else {
+            return Vec::new();
+        };
+        let children = fs::read_to_string(format!("/proc/{first}/task/{first}/children"));
+        let children = children.unwrap_or_default();
+        let children = children.split_whitespace().filter_map(|pid| pid.parse().ok());
+        std::iter::once(first).chain(children).filter(|pid| lives(*pid)).collect()
+    }
+
+    fn control(&self, what: &str) {
+        let at = self.folder.display();
+        shell(&format!("{}/pg_ctl -D {at}/data {what}", self.prefix), &self.folder);
+    }
 }
 
 fn postgres_bin() -> PathBuf {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `wire` | what the service says, as types |
 //! | `errors` | what an error means |
+//! | `result` | media and cost of a finished task |
 //! | `signature` | whether a callback's headers are the service's |
 //!
 //! It takes 20 new tasks within 10 seconds and refuses more instead of queueing them, so room is
@@ -14,6 +15,7 @@
 //! with the address of that very call. Nothing is stored here.
 
 mod errors;
+mod result;
 mod signature;
 #[cfg(test)]
 mod tests;
@@ -42,8 +44,7 @@ use self::{
     wire::{Created, Record, State},
 };
 use super::{
-    Accepted, Artifact, ArtifactSource, Call, Callback, CancelOutcome, Capabilities, Finished,
-    Polled, Provider, Refusal, Submitted,
+    Accepted, Call, Callback, CancelOutcome, Capabilities, Polled, Provider, Refusal, Submitted,
     answer::{Answer, is_plain_id},
 };
 
@@ -56,8 +57,6 @@ const CALL: Duration = Duration::from_secs(25);
 const LARGEST: usize = 4 * 1024 * 1024;
 /// A task may not be known to every server of theirs at once.
 const YOUNG: Duration = Duration::from_secs(60);
-/// What one of their credits is counted as, unless the route says otherwise.
-const CREDIT_USD_MICROS: i64 = 5_000;
 
 /// So many new tasks.
 const TASKS: NonZeroU32 = count(20);
@@ -276,9 +275,9 @@ impl Provider for KieProvider {
                 };
             }
         };
-        let usage = usage(&record, call.unit_usd_micros);
+        let usage = result::usage(&record, call.unit_usd_micros);
         Ok(match record.state {
-            Some(State::Success) => finished(&record, usage),
+            Some(State::Success) => result::finished(&record, usage),
             Some(State::Fail) => Polled::Failed(errors::of_task(&record), usage),
             Some(State::Waiting | State::Queuing | State::Generating | State::Other) | None => {
                 self.running(accepted, record.progress())
@@ -334,39 +333,4 @@ fn next_look(age: Duration, dice: f64) -> Duration {
         _ => (15.0, 30.0),
     };
     Duration::from_secs_f64(from + (to - from) * dice.clamp(0.0, 1.0))
-}
-
-fn finished(record: &Record, usage: Usage) -> Polled {
-    let artifacts: Option<Vec<Artifact>> = record
-        .result_urls()
-        .iter()
-        .map(|url| {
-            let source = ArtifactSource::Url(Url::parse(url).ok()?);
-            Some(Artifact { content_type: None, source })
-        })
-        .collect();
-    match artifacts {
-        Some(artifacts) if !artifacts.is_empty() => Polled::Finished(Finished { artifacts, usage }),
-        _ => {
-            let refusal = Refusal::Unknown("it succeeded without a result".to_owned());
-            Polled::Failed(refusal, usage)
-        }
-    }
-}
-
-/// Their credits; what one costs us is the route's word, or a third party's.
-fn usage(record: &Record, unit_usd_micros: Option<i64>) -> Usage {
-    let credits = record.credits_consumed.filter(|credits| (0.0..1e9).contains(credits));
-    let micros = |factor: i64| {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_precision_loss,
-            reason = "below 1e9 times a factor of at most 2^32: fits, and is exact enough for costs"
-        )]
-        credits.map(|credits| (credits * factor as f64).round() as i64)
-    };
-    Usage {
-        cost_usd_micros: micros(unit_usd_micros.unwrap_or(CREDIT_USD_MICROS).clamp(0, 1 << 32)),
-        billed_units_micros: micros(1_000_000),
-    }
 }
