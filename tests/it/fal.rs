@@ -19,7 +19,7 @@ fn without_a_key_it_is_said_why_nothing_is_offered() {
         let both = [output.stdout, output.stderr].concat();
         (output.status.success(), String::from_utf8(both).unwrap())
     };
-    let (ok, said) = text(&[data.clone()], &["check-config"]);
+    let (ok, said) = text(std::slice::from_ref(&data), &["check-config"]);
     assert!(ok && said.contains("# fal: FAL_KEY is not set"), "{said}");
     let key = ("FAL_KEY".to_owned(), "id:quaggaokapi".to_owned());
     let (ok, said) = text(&[data, key], &["check-config"]);
