@@ -52,6 +52,14 @@ impl Model {
         job.state = to;
     }
 
+    /// What its user wants canceled and no provider has does not wait again.
+    pub(crate) fn handed_back(&mut self, id: JobId) {
+        self.moved(id, JobState::Queued);
+        if self.jobs[&id].cancel_requested {
+            self.ended(id, JobState::Canceled, 0);
+        }
+    }
+
     /// The job ended with so many files delivered.
     pub(crate) fn ended(&mut self, id: JobId, to: JobState, delivered: u32) {
         let job = self.jobs.get_mut(&id).unwrap();

@@ -312,11 +312,7 @@ impl Walk {
             self.late_answer(holder).await;
         }
         match to {
-            // What its user wants canceled and no provider has does not wait again.
-            Some(JobState::Queued) if fresh && self.model.jobs[&id].cancel_requested => {
-                self.model.moved(id, JobState::Queued);
-                self.model.ended(id, JobState::Canceled, 0);
-            }
+            Some(JobState::Queued) if fresh => self.model.handed_back(id),
             Some(to) if fresh => self.model.moved(id, to),
             None if fresh => self.model.ended(id, JobState::Failed, 0),
             _ => {}
