@@ -27,11 +27,11 @@ async fn content_goes_when_its_time_is_over(backend: Backend) {
     cluster.start_all().await;
     let gone = eventually("the content is erased", async || {
         let job = user.job(&id).await;
-        (job["output"] == json!([])).then_some(job)
+        (job["input"] == json!({})).then_some(job)
     })
     .await;
     assert_eq!(gone["status"], "succeeded", "what was paid for stays known");
-    assert_eq!(gone["input"], json!({}));
+    assert_eq!(gone["output"], json!([]));
     assert!(!file.exists(), "{file:?} is still there");
     let answer = Answer::to(user.http.get(&url)).await.unwrap();
     assert!(answer.status.is_client_error(), "{}", answer.status);

@@ -34,6 +34,8 @@ use crate::{engine::Engine, providers::demo::DemoProvider};
 const LEASE: Duration = Duration::from_secs(60);
 
 async fn engine(folder: &std::path::Path) -> Engine {
+    // Another test may have been first.
+    drop(rustls::crypto::ring::default_provider().install_default());
     let mut env = BTreeMap::new();
     env.insert("TIKTOMATO_DATA".to_owned(), folder.display().to_string());
     let settings = Settings::load(Sources { file: None, env, mode: Mode::Embedded }).unwrap();
