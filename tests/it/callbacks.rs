@@ -78,7 +78,8 @@ impl Fixture {
     }
 
     async fn number(&self, column: &str) -> i64 {
-        let sql = format!("SELECT {column} AS n FROM jobs WHERE id = {}", self.own());
+        let sql =
+            format!("SELECT CAST({column} AS bigint) AS n FROM jobs WHERE id = {}", self.own());
         self.database.number(&sql).await
     }
 

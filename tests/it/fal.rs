@@ -94,15 +94,26 @@ async fn a_picture_is_changed(backend: Backend) {
     let scene = Scene::new(backend).await;
     scene.succeeds("a garden", json!({})).await;
     let first = &scene.fal.accepted()[0].id;
-    let change = async |url: String| {
-        let input = json!({"prompt": "in winter", "image_url": url});
+    let change = async |image: &str| {
+        let input = json!({"prompt": "in winter", "image_url": image});
         let body = json!({"model": "fal/flux-dev-image", "input": input});
-        let job = scene.user.post("/v1/jobs", &body).await.expect(202);
-        scene.user.ended(job["id"].as_str().unwrap()).await
+        scene.user.post("/v1/jobs", &body).await
     };
-    let job = change(format!("{}/files/{first}/0.jpg", scene.fal.base())).await;
+    let ended = async |job: Value| scene.user.ended(job["id"].as_str().unwrap()).await;
+    let url = format!("{}/files/{first}/0.jpg", scene.fal.base());
+    let job = ended(change(&url).await.expect(202)).await;
     assert_eq!(job["status"], "succeeded", "{job}");
-    let job = change(format!("{}/files/none/0.jpg", scene.fal.base())).await;
+    // What cannot be fetched makes no job.
+    let refused = change(&format!("{}/files/none/0.jpg", scene.fal.base())).await;
+    refused.problem(422);
+    assert_eq!(refused.json()["errors"][0]["pointer"], "/input/image_url");
+    // What fal cannot read at our link is fal's to refuse.
+    let upload = job["input"]["image_url"].as_str().unwrap();
+    let made = scene.user.get(&format!("/v1/uploads/{upload}")).await.expect(200);
+    let key = made["url"].as_str().unwrap().split("/media/").nth(1).unwrap();
+    let file = scene.cluster.data().join("media").join(key.split('?').next().unwrap());
+    std::fs::remove_file(file).unwrap();
+    let job = ended(change(upload).await.expect(202)).await;
     assert_eq!(job["error"]["code"], "rejected", "{job}");
     let detail = job["error"]["detail"].as_str().unwrap();
     assert!(detail.starts_with("image_url: "), "{detail}");
