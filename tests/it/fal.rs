@@ -92,26 +92,31 @@ async fn a_picture_and_a_film_are_made(backend: Backend) {
 
 async fn a_picture_is_changed(backend: Backend) {
     let scene = Scene::new(backend).await;
-    let change = async |picture: &str| {
-        let input = json!({"prompt": "in winter", "image_url": picture});
+    scene.succeeds("a garden", json!({})).await;
+    let first = &scene.fal.accepted()[0].id;
+    let change = async |image: &str| {
+        let input = json!({"prompt": "in winter", "image_url": image});
         let body = json!({"model": "fal/flux-dev-image", "input": input});
         scene.user.post("/v1/jobs", &body).await
     };
-    let picture = image::RgbImage::from_pixel(64, 48, image::Rgb([200, 30, 30]));
-    let mut png = std::io::Cursor::new(Vec::new());
-    picture.write_to(&mut png, image::ImageFormat::Png).unwrap();
-    let upload = scene.user.request(Method::POST, "/v1/uploads").body(png.into_inner());
-    let upload = Answer::to(upload).await.unwrap().expect(201)["id"].take();
-    let upload = upload.as_str().unwrap();
-    // The provider fetches it by a signed link, which the simulator really does.
-    let job = change(upload).await.expect(202);
-    let job = scene.user.ended(job["id"].as_str().unwrap()).await;
+    let ended = async |job: Value| scene.user.ended(job["id"].as_str().unwrap()).await;
+    let url = format!("{}/files/{first}/0.jpg", scene.fal.base());
+    let job = ended(change(&url).await.expect(202)).await;
     assert_eq!(job["status"], "succeeded", "{job}");
-    assert_eq!(job["input"]["image_url"], upload);
-    assert_eq!(scene.fal.accepted().len(), 1);
-    let unknown = change("upload_00000000000000000000000000000000").await;
-    assert_eq!(unknown.expect(422)["errors"][0]["pointer"], "/input/image_url");
-    assert_eq!(scene.fal.accepted().len(), 1);
+    // What cannot be fetched makes no job.
+    let refused = change(&format!("{}/files/none/0.jpg", scene.fal.base())).await;
+    refused.problem(422);
+    assert_eq!(refused.json()["errors"][0]["pointer"], "/input/image_url");
+    // What fal cannot read at our link is fal's to refuse.
+    let upload = job["input"]["image_url"].as_str().unwrap();
+    let made = scene.user.get(&format!("/v1/uploads/{upload}")).await.expect(200);
+    let key = made["url"].as_str().unwrap().split("/media/").nth(1).unwrap();
+    let file = scene.cluster.data().join("media").join(key.split('?').next().unwrap());
+    std::fs::remove_file(file).unwrap();
+    let job = ended(change(upload).await.expect(202)).await;
+    assert_eq!(job["error"]["code"], "rejected", "{job}");
+    let detail = job["error"]["detail"].as_str().unwrap();
+    assert!(detail.starts_with("image_url: "), "{detail}");
     scene.finish().await;
 }
 

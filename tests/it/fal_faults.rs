@@ -43,6 +43,11 @@ impl Scene {
             ("FAL_KEY", sim::fal::KEY.to_owned()),
             ("TIKTOMATO__PROVIDERS__FAL_URL", base.clone()),
             ("TIKTOMATO__PROVIDERS__FAL_JWKS_URL", format!("{base}/.well-known/jwks.json")),
+            // Users may point to the simulator's files.
+            (
+                "TIKTOMATO__INPUTS__ALLOW_PRIVATE",
+                base.trim_start_matches("http://").trim_end_matches('/').to_owned(),
+            ),
             ("TIKTOMATO__PROVIDERS__FAL_MEDIA_HOSTS", base),
             ("TIKTOMATO__PROVIDERS__FAL_USER_ID", sim::fal::USER.to_owned()),
         ];

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::harness::{Api, Backend, Cluster, admin, uuid_of};
+use crate::uploads::{data_uri, picture};
 
 on_both!(planted_damage_is_found);
 
@@ -92,6 +93,13 @@ fn job_damages(jobs: &Jobs) -> Vec<(&'static str, String)> {
         ("a free job that succeeded", job(free, "state = 'succeeded'")),
         ("an ended job that runs", job(paid, "state = 'running', finished_at = NULL")),
         ("a live job that ended", job(live, "state = 'canceled', finished_at = created_at")),
+        (
+            "a live job's deleted upload",
+            format!(
+                "UPDATE uploads SET deleted_at = created_at WHERE id IN \
+                 (SELECT upload_id FROM job_uploads WHERE job_id = {live})"
+            ),
+        ),
         ("a lost output", format!("DELETE FROM outputs WHERE job_id = {paid}")),
         (
             "an output of a failed job",
@@ -153,7 +161,8 @@ async fn made(cluster: &Cluster, user: &Api) -> (Jobs, String) {
         (user.submit(&json!({})).await, user.submit(&json!({"fail": "rejected"})).await);
     user.until(&paid, "succeeded").await;
     user.until(&free, "failed").await;
-    let live = user.submit(&json!({"delay_seconds": 600})).await;
+    let handed_in = || data_uri(&picture([7, 7, 7], image::ImageFormat::Png));
+    let live = user.submit(&json!({"delay_seconds": 600, "image": handed_in()})).await;
     user.until(&live, "running").await;
     let database = cluster.database().await;
     let literal = |id: &str| database.literal(uuid_of(id));

@@ -24,14 +24,14 @@ on_both!(
     what_came_with_a_job_goes_with_it
 );
 
-fn picture(colour: [u8; 3], format: ImageFormat) -> Vec<u8> {
+pub(crate) fn picture(colour: [u8; 3], format: ImageFormat) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
     let image: DynamicImage = RgbImage::from_pixel(40, 30, Rgb(colour)).into();
     image.write_to(&mut bytes, format).unwrap();
     bytes.into_inner()
 }
 
-fn data_uri(bytes: &[u8]) -> String {
+pub(crate) fn data_uri(bytes: &[u8]) -> String {
     format!("data:image/png;base64,{}", STANDARD.encode(bytes))
 }
 
