@@ -59,21 +59,27 @@ pub(crate) async fn submit(
     parameters.end()?;
     let key = idempotency_key(&headers)?;
     let request = JobRequest::read(body)?;
-    if let Some(key) = &key
+    let prepared = prepare(&app, &request);
+    let ready = prepared.as_ref().is_ok_and(|(model, priced)| !holds_media(model, priced));
+    // A job that is ready to be written needs no look at its key: writing it looks. Any other may
+    // be a replay, whatever became of the model since, and nothing is fetched for it again.
+    if !ready
+        && let Some(key) = &key
         && let Some(replay) = known(&app, caller, key, &request).await?
     {
-        // Whatever became of the model since, and without fetching anything again.
         return self::replay(&app, caller, replay?).await;
     }
-    let model = model(&app, &request)?;
-    let mut input = check(&app, model, &request)?;
-    let price = within_limit(&request, price(model, input.clone())?)?.credits;
-    covered(&app, caller, model, &input, price).await?;
+    let (model, mut priced) = prepared?;
     let expires_at = expiry(&app, &request);
-    let owner = Owner { workspace_id: caller.workspace_id, made_for_job: true, expires_at };
-    let media = Media::take(&app, owner, model, &mut input).await?;
+    let mut media = Media::default();
+    if !ready {
+        covered(&app, caller, priced.credits).await?;
+        let owner = Owner { workspace_id: caller.workspace_id, made_for_job: true, expires_at };
+        media = Media::take(&app, owner, model, &mut priced.input).await?;
+        priced = price(model, priced.input)?;
+    }
     let times = (app.context.clock.now(), expires_at);
-    let job = new_job(caller, request, self::price(model, input)?, &media, key, times);
+    let job = new_job(caller, request, priced, &media, key, times);
     let written = app.context.batcher.submit(job.clone()).await;
     if !matches!(written, Ok(Verdict::Accepted) | Err(SubmitError::Db(_))) {
         // After a lost commit nobody knows: what the job does not keep will expire.
@@ -98,6 +104,17 @@ pub(crate) async fn submit(
     }
 }
 
+/// The model, and the input checked and priced.
+fn prepare<'a>(app: &'a App, request: &JobRequest) -> Result<(&'a Model, Priced), Problem> {
+    let model = model(app, request)?;
+    let priced = price(model, check(app, model, request)?)?;
+    Ok((model, within_limit(request, priced)?))
+}
+
+fn holds_media(model: &Model, priced: &Priced) -> bool {
+    !model.media_pointers(&priced.input).is_empty()
+}
+
 /// What the key stands for already: a job, or a request that is not this one.
 async fn known(
     app: &App,
@@ -119,16 +136,7 @@ fn key_reused() -> Problem {
 }
 
 /// Nothing is fetched for a job that its wallet cannot pay; the submit itself decides.
-async fn covered(
-    app: &App,
-    caller: Caller,
-    model: &Model,
-    input: &Value,
-    price: Credits,
-) -> Result<(), Problem> {
-    if model.media_pointers(input).is_empty() {
-        return Ok(());
-    }
+async fn covered(app: &App, caller: Caller, price: Credits) -> Result<(), Problem> {
     let wallet = accounts::wallet(&app.context.db, caller.workspace_id).await;
     let available = wallet.map_err(Problem::database)?.available;
     if available < price { Err(insufficient(price, available)) } else { Ok(()) }
