@@ -132,10 +132,10 @@ impl Engine {
         let accepted = accepted_of(&attempt);
         let call = self.bare_call(&job, &attempt)?;
         let headers = headers(&callback.headers);
-        let word = self
-            .provider
-            .callback(&call, accepted.as_ref(), &headers, &callback.body, self.now())
-            .await;
+        // It may have waited for a worker or for a key: what counts is when it came.
+        let (body, arrived_at) = (&callback.body, callback.received_at);
+        let word =
+            self.provider.callback(&call, accepted.as_ref(), &headers, body, arrived_at).await;
         match word {
             Callback::WakeUp => {
                 self.pulse.beat();

@@ -45,7 +45,7 @@ async fn engine(folder: &std::path::Path) -> Engine {
     let base = "http://localhost/".parse().unwrap();
     let clock = Clock::system(0);
     let now = clock.clone();
-    let provider = DemoProvider::new(folder, Arc::new(move || now.now())).unwrap();
+    let provider = DemoProvider::new(folder, LEASE, Arc::new(move || now.now())).unwrap();
     let callbacks = CallbackLinks::new(secrets.clone(), settings.gateway.public_url.clone());
     let context = Context::start(Parts {
         db,
@@ -159,6 +159,7 @@ async fn put(engine: &Engine, id: JobId) -> NewOutput {
         width: stored.width,
         height: stored.height,
         duration: None,
+        thumbnail: None,
     }
 }
 

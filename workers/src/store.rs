@@ -10,8 +10,8 @@ use config::media::{MediaError, MediaKey, PutLimits};
 use entities::{
     WriteError,
     job::{
-        self, AttemptOutcome, Ending, Failure, JobRef, Kind, Lease, NewOutput, lease_remaining,
-        policy,
+        self, AttemptOutcome, Ending, Failure, JobRef, Kind, Lease, NewOutput, NewThumbnail,
+        lease_remaining, policy,
     },
     tables::{attempts, jobs},
 };
@@ -107,6 +107,12 @@ impl Engine {
                 width: stored.width,
                 height: stored.height,
                 duration: stored.duration_ms.map(Duration::from_millis),
+                thumbnail: stored.thumbnail.map(|small| NewThumbnail {
+                    content_type: small.content_type.mime().to_owned(),
+                    bytes: small.bytes,
+                    width: small.width,
+                    height: small.height,
+                }),
             });
         }
         Ok(outputs)

@@ -52,7 +52,7 @@ pub use progress::{
     media_ready, poll_again, store_again, uncertain,
 };
 pub use rescue::rescue;
-pub use settle::{Ending, Failure, NewOutput, end, note_usage, succeed};
+pub use settle::{Ending, Failure, NewOutput, NewThumbnail, end, note_usage, succeed};
 pub use state::{IllegalMove, JobState, PublicStatus};
 pub use submit::{NewJob, Replay, Verdict, find_replay};
 pub use sweep::{push_again, sweep};

@@ -546,6 +546,7 @@ fn files(id: JobId, count: u32) -> Vec<NewOutput> {
             width: Some(1),
             height: Some(1),
             duration: None,
+            thumbnail: None,
         })
         .collect()
 }

@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use http::{HeaderMap, header};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -14,6 +15,8 @@ pub struct Entry {
     pub model: String,
     /// What was sent.
     pub input: Value,
+    /// The header that let it in, as it was sent.
+    pub authorization: String,
     /// Where the service was asked to report to.
     pub callback: Option<String>,
     /// How it ended; empty while it runs.
@@ -22,6 +25,13 @@ pub struct Entry {
     pub billed_units: f64,
     /// The answers to its callbacks (0: none came).
     pub deliveries: Vec<u16>,
+}
+
+/// The `Authorization` header of a request; empty when there is none.
+#[must_use]
+pub fn authorization(headers: &HeaderMap) -> String {
+    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    value.unwrap_or_default().to_owned()
 }
 
 /// Everything that was accepted, in order.

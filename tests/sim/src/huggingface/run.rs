@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::{
     HuggingFace, RUN,
     fault::{Fault, RunFault},
+    hub::is_video,
 };
 use crate::{
     media::{self, Media},
@@ -39,7 +40,12 @@ pub(super) struct Run {
 
 impl Run {
     /// Accepts a call, and starts it.
-    pub(super) fn start(hf: &HuggingFace, model: &str, input: &Value, video: bool) -> Arc<Self> {
+    pub(super) fn start(
+        hf: &HuggingFace,
+        model: &str,
+        input: &Value,
+        authorization: String,
+    ) -> Arc<Self> {
         let text = input["prompt"].as_str().unwrap_or_default().to_owned();
         let id = uuid::Uuid::new_v4().to_string();
         let app: Vec<&str> = model.split('/').take(2).collect();
@@ -47,7 +53,7 @@ impl Run {
             path: format!("/{}/requests/{id}", app.join("/")),
             id: id.clone(),
             text,
-            video,
+            video: is_video(model),
             stage: watch::Sender::new(Stage::Running),
             released: watch::Sender::new(!hf.is_held()),
             expired: Mutex::new(false),
@@ -56,6 +62,7 @@ impl Run {
             id: id.clone(),
             model: model.to_owned(),
             input: input.clone(),
+            authorization,
             callback: None,
             ended: None,
             billed_units: 0.0,

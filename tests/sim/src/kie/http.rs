@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     media::{self, Media},
-    record::Entry,
+    record::{Entry, authorization},
     serve::lost,
 };
 
@@ -92,7 +92,7 @@ async fn create(State(kie): State<Kie>, headers: HeaderMap, body: Bytes) -> Resp
     if let Some(CreateFault::Refuse(refusal)) = &fault {
         return refuse(refusal);
     }
-    let task = accept(&kie, model, input, &request);
+    let task = accept(&kie, model, input, &request, authorization(&headers));
     match fault {
         Some(CreateFault::LoseAnswer) => return lost(),
         Some(CreateFault::Page(status)) => {
@@ -110,7 +110,13 @@ async fn create(State(kie): State<Kie>, headers: HeaderMap, body: Bytes) -> Resp
     good(&json!({"taskId": task.id}))
 }
 
-fn accept(kie: &Kie, model: &str, input: &Value, request: &Value) -> Arc<Task> {
+fn accept(
+    kie: &Kie,
+    model: &str,
+    input: &Value,
+    request: &Value,
+    authorization: String,
+) -> Arc<Task> {
     let slow =
         kie.0.rules.take(input["prompt"].as_str().unwrap_or_default(), |fault| match fault {
             Fault::Run(RunFault::Slow(millis)) => Some(Duration::from_millis(*millis)),
@@ -132,6 +138,7 @@ fn accept(kie: &Kie, model: &str, input: &Value, request: &Value) -> Arc<Task> {
         id: task.id.clone(),
         model: model.to_owned(),
         input: input.clone(),
+        authorization,
         callback: task.callback.clone(),
         ended: None,
         billed_units: 0.0,
