@@ -157,6 +157,7 @@ async fn submit(
         input,
         callback: request.callback.clone(),
         ended: None,
+        ended_at: None,
         billed_units: 0.0,
         deliveries: Vec::new(),
     });
