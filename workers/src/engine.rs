@@ -16,7 +16,7 @@ use sea_orm::{DatabaseTransaction, DbErr};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::callbacks::Pulse;
+use crate::cadence::Cadence;
 use crate::providers::{Accepted, Call, Provider, Refusal};
 
 /// How soon a change is written again after the database was away.
@@ -32,8 +32,8 @@ pub(crate) struct Engine {
     pub(crate) fetcher: Fetcher,
     /// Rung when a job of this process is due sooner than the poll loop expects.
     pub(crate) due: Arc<Notify>,
-    /// Tells whether the provider's callbacks come.
-    pub(crate) pulse: Arc<Pulse>,
+    /// Says when to look again.
+    pub(crate) cadence: Arc<Cadence>,
 }
 
 /// Why a worker stops working on a job; the job's lease or the sweep brings it back.

@@ -6,6 +6,7 @@
 //! | `poll` | the poll loop: leases what is due, as far as hands are free |
 //! | `submit` | a hint becomes a claim, an attempt, and one call to the provider |
 //! | `look` | what the poll loop does with a job: poll, cancel, look a lost answer up |
+//! | `cadence` | how often it looks |
 //! | `callbacks` | what providers reported, judged |
 //! | `inputs` | uploads become links or bytes |
 //! | `store` | copying the media and settling |
@@ -14,6 +15,7 @@
 //! A worker stores nothing of its own: whatever it knows is in the job's row before it goes on.
 //! Killed at any point, its jobs are taken back when their leases expire.
 
+mod cadence;
 mod callbacks;
 mod engine;
 mod inputs;

@@ -113,8 +113,7 @@ impl Engine {
     ) -> Result<(), WorkError> {
         match polled {
             Ok(Polled::Running { progress, poll_after }) => {
-                // A callback will bring the next look forward.
-                self.again(job, progress, self.pulse.stretch(poll_after)).await
+                self.again(job, progress, self.cadence.wait(poll_after)).await
             }
             Ok(Polled::Finished(finished)) => self.finished(job, attempt, finished).await,
             Ok(Polled::Canceled) => {

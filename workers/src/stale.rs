@@ -29,7 +29,7 @@ use entities::{
 use serde_json::json;
 use tokio::sync::Notify;
 
-use crate::{engine::Engine, providers::demo::DemoProvider};
+use crate::{cadence::Cadence, engine::Engine, providers::demo::DemoProvider};
 
 const LEASE: Duration = Duration::from_secs(60);
 
@@ -69,7 +69,7 @@ async fn engine(folder: &std::path::Path) -> Engine {
         lease: LEASE,
         fetcher: Fetcher::new().unwrap(),
         due: Arc::new(Notify::new()),
-        pulse: Arc::default(),
+        cadence: Arc::new(Cadence::new(1_000.0)),
     }
 }
 

@@ -161,6 +161,7 @@ async fn submit(
         authorization: authorization(headers),
         callback: request.callback.clone(),
         ended: None,
+        ended_at: None,
         billed_units: 0.0,
         deliveries: Vec::new(),
     });

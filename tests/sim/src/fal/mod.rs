@@ -21,11 +21,9 @@ use std::{
     time::Duration,
 };
 
-use self::{
-    fault::Fault,
-    request::{Request, Stage},
-    webhook::Signer,
-};
+use self::{fault::Fault, request::Request, webhook::Signer};
+pub use webhook::TRIES;
+
 use crate::{
     faults::Rules,
     record::{Entry, Record},
@@ -53,6 +51,8 @@ struct Inner {
     requests: Mutex<HashMap<String, Arc<Request>>>,
     signer: Mutex<Signer>,
     key_reads: std::sync::atomic::AtomicUsize,
+    /// How many requests wait.
+    queued: std::sync::atomic::AtomicUsize,
     /// Requests wait until they are let go.
     held: AtomicBool,
     /// The account is locked: nothing is accepted.
@@ -91,6 +91,7 @@ pub fn start_as(door: Door, key: &str, user_id: &str) -> io::Result<(Fal, Server
         requests: Mutex::default(),
         signer: Mutex::new(Signer::new()?),
         key_reads: Default::default(),
+        queued: Default::default(),
         held: AtomicBool::new(false),
         locked: AtomicBool::new(false),
         client,
@@ -179,7 +180,7 @@ impl Fal {
     }
 
     fn waiting(&self) -> usize {
-        self.requests().values().filter(|request| request.stage() == Stage::Queued).count()
+        self.0.queued.load(Ordering::SeqCst)
     }
 
     fn signer(&self) -> MutexGuard<'_, Signer> {

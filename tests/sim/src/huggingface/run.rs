@@ -65,6 +65,7 @@ impl Run {
             authorization,
             callback: None,
             ended: None,
+            ended_at: None,
             billed_units: 0.0,
             deliveries: Vec::new(),
         });
@@ -136,7 +137,6 @@ async fn go(hf: HuggingFace, run: Arc<Run>) {
     };
     run.stage.send_replace(stage);
     hf.0.record.change(&run.id, |entry| {
-        entry.ended = Some(word.to_owned());
-        entry.billed_units = units;
+        entry.end(word, units);
     });
 }

@@ -141,6 +141,7 @@ fn accept(
         authorization,
         callback: task.callback.clone(),
         ended: None,
+        ended_at: None,
         billed_units: 0.0,
         deliveries: Vec::new(),
     });
@@ -172,8 +173,7 @@ async fn run(kie: Kie, task: Arc<Task>) {
     let word = if matches!(end, End::Success(_)) { "succeeded" } else { "failed" };
     task.finish(end, now_ms());
     kie.0.record.change(&task.id, |entry| {
-        entry.ended = Some(word.to_owned());
-        entry.billed_units = units;
+        entry.end(word, units);
     });
     if !early {
         callback::report(&kie, &task).await;

@@ -23,6 +23,8 @@ use std::{
 };
 
 use self::{fault::Fault, task::Task};
+pub use callback::TRIES;
+
 use crate::{
     faults::Rules,
     record::{Entry, Record},
