@@ -64,7 +64,7 @@ pub(crate) async fn run(files: &Files, admin: Admin) -> Result<ExitCode> {
     let (code, answer) = match admin.command {
         Command::CreateUser { email, name } => {
             let dispatch_limit = start::dispatch_limit(&settings);
-            create_user(&db, &clock, NewUser { email, name, dispatch_limit }).await?
+            create_user(&db, &clock, NewUser::vouched_for(email, name, dispatch_limit)).await?
         }
         Command::CreateKey { user } => create_key(&db, &clock, &user).await?,
         Command::GrantCredits { user, credits, reason } => {

@@ -110,6 +110,21 @@ id!(
 id!(
     /// One running process.
     ProcessId, "prc");
+id!(
+    /// A person's signed-in browser; not the cookie.
+    SessionId, "ses");
+id!(
+    /// A person as another service knows them.
+    IdentityId, "idn");
+id!(
+    /// A link that was sent by mail.
+    MailTokenId, "mtk");
+id!(
+    /// A mail that waits to be sent.
+    MailId, "mail");
+id!(
+    /// Something that happened to an account.
+    AuditEventId, "aud");
 
 #[cfg(test)]
 mod tests {

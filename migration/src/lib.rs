@@ -12,6 +12,8 @@ mod m20261101_000005_uploads;
 mod m20261101_000006_callbacks;
 mod m20261101_000007_retention;
 mod m20261101_000008_billed_units;
+mod m20261126_000010_sign_in;
+mod m20261126_000011_audit;
 
 use sea_orm::{ConnectionTrait, DbErr};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
@@ -31,6 +33,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261101_000006_callbacks::Migration),
             Box::new(m20261101_000007_retention::Migration),
             Box::new(m20261101_000008_billed_units::Migration),
+            Box::new(m20261126_000010_sign_in::Migration),
+            Box::new(m20261126_000011_audit::Migration),
         ]
     }
 }
