@@ -117,6 +117,9 @@ id!(
     /// A person as another service knows them.
     IdentityId, "idn");
 id!(
+    /// Somebody who signed up and has not proven their address yet.
+    SignUpId, "sup");
+id!(
     /// A link that was sent by mail.
     MailTokenId, "mtk");
 id!(

@@ -1,5 +1,6 @@
-//! Signing in: passwords, identities at other services, sessions, tokens sent by mail, mails that
-//! wait to be sent, and throttles. Whoever was made by an operator counts as verified.
+//! Signing in: passwords, identities at other services, sign-ups whose address is not proven yet,
+//! sessions, links sent by mail, mails that wait to be sent, and throttles. Whoever was made by an
+//! operator counts as verified.
 
 use sea_orm_migration::prelude::*;
 
@@ -24,6 +25,18 @@ CREATE TABLE identities (
 );
 CREATE UNIQUE INDEX identities_once ON identities (provider, subject);
 CREATE INDEX identities_user ON identities (user_id);
+CREATE TABLE sign_ups (
+    id {uuid} NOT NULL PRIMARY KEY,
+    email text NOT NULL,
+    name text,
+    password_hash text NOT NULL,
+    address text,
+    browser text,
+    created_at bigint NOT NULL,
+    expires_at bigint NOT NULL
+);
+CREATE INDEX sign_ups_email ON sign_ups (email);
+CREATE INDEX sign_ups_expiring ON sign_ups (expires_at);
 CREATE TABLE sessions (
     id {uuid} NOT NULL PRIMARY KEY,
     user_id {uuid} NOT NULL REFERENCES users (id),
@@ -50,7 +63,7 @@ CREATE INDEX mail_tokens_user ON mail_tokens (user_id, purpose);
 CREATE INDEX mail_tokens_expiring ON mail_tokens (expires_at);
 CREATE TABLE mails (
     id {uuid} NOT NULL PRIMARY KEY,
-    user_id {uuid} NOT NULL REFERENCES users (id),
+    user_id {uuid} REFERENCES users (id),
     template text NOT NULL,
     recipient text NOT NULL,
     token_id {uuid},
@@ -72,6 +85,7 @@ DROP TABLE throttles;
 DROP TABLE mails;
 DROP TABLE mail_tokens;
 DROP TABLE sessions;
+DROP TABLE sign_ups;
 DROP TABLE identities;
 ALTER TABLE users DROP COLUMN erased_at;
 ALTER TABLE users DROP COLUMN role;

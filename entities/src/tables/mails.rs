@@ -4,7 +4,7 @@ use sea_orm::entity::prelude::*;
 
 use crate::{
     Timestamp,
-    ids::{MailId, MailTokenId, UserId},
+    ids::{MailId, UserId},
 };
 
 /// A mail that waits to be sent; deleted when it was.
@@ -14,14 +14,14 @@ pub struct Model {
     /// Its id.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: MailId,
-    /// Whose account it is about.
-    pub user_id: UserId,
+    /// Whose account it is about; null until somebody has looked whether there is one.
+    pub user_id: Option<UserId>,
     /// What it says.
     pub template: String,
     /// Where it goes.
     pub recipient: String,
-    /// The link in it.
-    pub token_id: Option<MailTokenId>,
+    /// What the link in it is good for: a sign-up or a token.
+    pub token_id: Option<Uuid>,
     /// When it was written.
     pub created_at: Timestamp,
     /// How often sending began.

@@ -16,6 +16,7 @@ pub mod mail_tokens;
 pub mod mails;
 pub mod outputs;
 pub mod sessions;
+pub mod sign_ups;
 pub mod throttles;
 pub mod uploads;
 pub mod users;
