@@ -90,6 +90,9 @@ id!(
     /// An API key's row; not the secret.
     ApiKeyId, "key");
 id!(
+    /// A signed-in browser; not its token.
+    SessionId, "ses");
+id!(
     /// A job.
     JobId, "job");
 id!(

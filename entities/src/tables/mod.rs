@@ -8,6 +8,7 @@ pub mod holds;
 pub mod idempotency_keys;
 pub mod job_uploads;
 pub mod jobs;
+pub mod key_spending;
 pub mod leader_leases;
 pub mod ledger_entries;
 pub mod outputs;
