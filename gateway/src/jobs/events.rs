@@ -20,7 +20,7 @@ use utoipa::ToSchema;
 use super::{body::JobBody, read::look};
 use crate::{
     app::App,
-    auth::Authenticated,
+    auth::JobsRead,
     extract::{JobPath, Parameters},
     problem::{Problem, ProblemBody},
     waiters::Subscription,
@@ -43,7 +43,7 @@ pub(crate) struct EventSchema {
 }
 
 /// A job's changes, as server-sent events named `status`.
-#[utoipa::path(get, path = "/v1/jobs/{id}/events", tag = "jobs",
+#[utoipa::path(get, path = "/v1/jobs/{id}/events", tag = "jobs", security(("api_key" = ["jobs:read"])),
     params(("id" = String, Path), ("Last-Event-ID" = Option<String>, Header)),
     responses(
         (status = 200, description = "each event's data is the job", body = EventSchema,
@@ -53,7 +53,7 @@ pub(crate) struct EventSchema {
     ))]
 pub(crate) async fn events(
     State(app): State<App>,
-    Authenticated(caller): Authenticated,
+    JobsRead(caller): JobsRead,
     JobPath(id): JobPath,
     parameters: Parameters,
     headers: HeaderMap,
