@@ -42,7 +42,9 @@ pub(crate) async fn account(context: &Context) -> Result<Option<Account>> {
     };
     let kept = std::fs::read_to_string(&file).ok().map(|text| text.trim().to_owned());
     let works = match kept.as_deref().and_then(KeySecret::parse) {
-        Some(key) => accounts::authenticate(&context.db, &key).await?.is_some(),
+        Some(key) => {
+            accounts::authenticate(&context.db, &key, context.clock.now()).await?.is_some()
+        }
         None => false,
     };
     let key = match kept {
@@ -58,11 +60,8 @@ pub(crate) async fn account(context: &Context) -> Result<Option<Account>> {
 }
 
 async fn create(context: &Context) -> Result<()> {
-    let new = NewUser {
-        email: EMAIL.to_owned(),
-        name: Some("Demo".to_owned()),
-        dispatch_limit: start::dispatch_limit(&context.settings),
-    };
+    let limit = start::dispatch_limit(&context.settings);
+    let new = NewUser::vouched_for(EMAIL, Some("Demo".to_owned()), limit);
     let (now, amount) = (context.clock.now(), context.settings.demo.credits);
     let tx = context.db.begin().await?;
     let made = accounts::create_user(&tx, &new, now).await?;

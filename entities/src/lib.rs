@@ -6,6 +6,7 @@
 //! and returns its [`Effects`]. Nothing here speaks HTTP, Redis or to a provider.
 
 pub mod accounts;
+pub mod audit;
 pub mod callbacks;
 pub mod catalogue;
 pub mod credits;

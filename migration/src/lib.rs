@@ -12,6 +12,9 @@ mod m20261101_000005_uploads;
 mod m20261101_000006_callbacks;
 mod m20261101_000007_retention;
 mod m20261101_000008_billed_units;
+mod m20261126_000010_sign_in;
+mod m20261126_000011_audit;
+mod m20261126_000020_key_rules;
 mod m20261126_000040_thumbnails;
 
 use sea_orm::{ConnectionTrait, DbErr};
@@ -32,6 +35,9 @@ impl MigratorTrait for Migrator {
             Box::new(m20261101_000006_callbacks::Migration),
             Box::new(m20261101_000007_retention::Migration),
             Box::new(m20261101_000008_billed_units::Migration),
+            Box::new(m20261126_000010_sign_in::Migration),
+            Box::new(m20261126_000011_audit::Migration),
+            Box::new(m20261126_000020_key_rules::Migration),
             Box::new(m20261126_000040_thumbnails::Migration),
         ]
     }

@@ -76,7 +76,7 @@ async fn engine(folder: &std::path::Path) -> Engine {
 /// A job that a worker is about to send.
 async fn claimed(engine: &Engine) -> Claimed {
     let (db, now) = (&engine.context.db, engine.now());
-    let user = NewUser { email: "a@example.com".into(), name: None, dispatch_limit: 5 };
+    let user = NewUser::vouched_for("a@example.com", None, 5);
     let tx = db.begin().await.unwrap();
     let workspace = accounts::create_user(&tx, &user, now).await.unwrap().workspace.id;
     ledger::grant(&tx, workspace, Credits(100), "test", now).await.unwrap();

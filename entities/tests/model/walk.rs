@@ -63,11 +63,7 @@ impl Walk {
         let mut model = Model::default();
         let now = Timestamp(1_000_000_000_000_000);
         for n in 0..4 {
-            let new = NewUser {
-                email: format!("user{n}@example.com"),
-                name: None,
-                dispatch_limit: SLOTS,
-            };
+            let new = NewUser::vouched_for(format!("user{n}@example.com"), None, SLOTS);
             let tx = db.begin().await.unwrap();
             let made = accounts::create_user(&tx, &new, now).await.unwrap();
             ledger::grant(&tx, made.workspace.id, Credits(500), "start", now).await.unwrap();
