@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use config::clock::Clock;
 use entities::{
     Credits, Db,
-    accounts::{self, KeySecret, NewUser},
+    accounts::{self, KeySecret, NewKey, NewUser, Scopes},
     ledger, reconcile,
 };
 use serde_json::{Value, json};
@@ -98,9 +98,16 @@ pub(crate) async fn new_key(
 ) -> Result<(entities::ids::ApiKeyId, KeySecret)> {
     let owner = accounts::find_workspace(db, email).await?;
     let secret = KeySecret::from_random(config::random::secret());
-    let (user, workspace) = (owner.user.id, owner.workspace.id);
-    let id = accounts::create_key(db.write(), user, workspace, name, &secret, clock.now()).await?;
-    Ok((id, secret))
+    let new = NewKey {
+        user_id: owner.user.id,
+        workspace_id: owner.workspace.id,
+        name: name.to_owned(),
+        scopes: Scopes::all(),
+        expires_at: None,
+        spending_limit: None,
+    };
+    let key = accounts::create_key(db.write(), new, &secret, clock.now()).await?;
+    Ok((key.id, secret))
 }
 
 async fn grant(

@@ -42,7 +42,9 @@ pub(crate) async fn account(context: &Context) -> Result<Option<Account>> {
     };
     let kept = std::fs::read_to_string(&file).ok().map(|text| text.trim().to_owned());
     let works = match kept.as_deref().and_then(KeySecret::parse) {
-        Some(key) => accounts::authenticate(&context.db, &key).await?.is_some(),
+        Some(key) => {
+            accounts::authenticate(&context.db, &key, context.clock.now()).await?.is_some()
+        }
         None => false,
     };
     let key = match kept {

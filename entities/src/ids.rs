@@ -90,6 +90,9 @@ id!(
     /// An API key's row; not the secret.
     ApiKeyId, "key");
 id!(
+    /// A signed-in browser; not its token.
+    SessionId, "ses");
+id!(
     /// A job.
     JobId, "job");
 id!(
@@ -110,9 +113,6 @@ id!(
 id!(
     /// One running process.
     ProcessId, "prc");
-id!(
-    /// A person's signed-in browser; not the cookie.
-    SessionId, "ses");
 id!(
     /// A person as another service knows them.
     IdentityId, "idn");

@@ -1,6 +1,6 @@
 //! The router, its layers, and serving it until the process drains.
 
-use std::{any::Any, io};
+use std::{any::Any, io, net::SocketAddr};
 
 use axum::{
     Router,
@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
+    auth::identify,
     callers::Callers,
     finish::finish,
     last_use::LastUse,
@@ -48,6 +49,7 @@ pub fn router(context: Context) -> Router {
     openapi::routes()
         .fallback(|| async { Problem::new(Code::NotFound, "There is nothing at this address.") })
         .layer(DefaultBodyLimit::max(body_limit))
+        .layer(middleware::from_fn_with_state(app.clone(), identify))
         .layer(middleware::from_fn_with_state(limits, limit))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(app.clone(), finish))
@@ -60,7 +62,8 @@ pub fn router(context: Context) -> Router {
 /// When the listener fails.
 pub async fn serve(context: Context, listener: TcpListener) -> io::Result<()> {
     let draining = platform::draining(&context);
-    axum::serve(listener, router(context)).with_graceful_shutdown(draining.cancelled_owned()).await
+    let service = router(context).into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service).with_graceful_shutdown(draining.cancelled_owned()).await
 }
 
 /// What a panic says may hold anything, so it is neither sent nor logged here; the process's own

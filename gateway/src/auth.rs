@@ -1,24 +1,93 @@
-//! Who calls: `Authorization: Bearer tt_live_…`.
+//! Who calls, and whether they may.
+//!
+//! `identify` looks once per request, in a layer around all routes, so that limits and the usage
+//! log know the caller as well. A handler says in its signature what it needs:
+//!
+//! | extractor | the caller |
+//! |---|---|
+//! | [`Authenticated`] | is known; any scope |
+//! | [`JobsRead`], [`JobsWrite`], [`CreditsRead`], [`AccountScope`] | is known and has that scope |
+//!
+//! A caller that is not known is answered with 401, one without the scope with 403. An
+//! `Authorization` header decides alone; a session is looked for only without one. A session has
+//! all scopes.
 
-use axum::extract::FromRequestParts;
-use entities::accounts::Caller;
+use axum::{
+    extract::{FromRequestParts, Request, State},
+    middleware::Next,
+    response::Response,
+};
+use entities::accounts::{Caller, Scope};
 use http::{HeaderMap, header, request::Parts};
 
-use crate::{app::App, problem::Problem};
+use crate::{address::Client, app::App, problem::Problem};
 
-/// The caller, proven by an API key that is in force.
+/// Who the request's caller is: `None` for nobody, an error when that cannot be found out now.
+#[derive(Clone)]
+struct Identity(Result<Option<Caller>, Problem>);
+
+/// The layer that notes where a request comes from and who sends it. It refuses nobody: that is
+/// for the extractors to do.
+pub(crate) async fn identify(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let client = Client::of(&request, &app.context.settings.gateway.trusted_proxies);
+    let identity = caller(&app, request.headers()).await;
+    request.extensions_mut().insert(client);
+    request.extensions_mut().insert(Identity(identity));
+    next.run(request).await
+}
+
+/// The caller that the headers prove.
+async fn caller(app: &App, headers: &HeaderMap) -> Result<Option<Caller>, Problem> {
+    if !headers.contains_key(header::AUTHORIZATION) {
+        // Sessions are looked up here.
+        return Ok(None);
+    }
+    let Some(secret) = bearer(headers) else { return Ok(None) };
+    let caller = app.callers.find(&app.context, secret).await?;
+    if let Some(key) = caller.and_then(|caller| caller.credential.key()) {
+        app.last_use.note(key);
+    }
+    Ok(caller)
+}
+
+/// The caller, whatever they may do.
 pub(crate) struct Authenticated(pub(crate) Caller);
 
-impl FromRequestParts<App> for Authenticated {
+impl<S: Send + Sync> FromRequestParts<S> for Authenticated {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let secret = bearer(&parts.headers).ok_or_else(Problem::unauthorized)?;
-        let found = app.callers.find(&app.context, secret).await?;
-        let caller = found.ok_or_else(Problem::unauthorized)?;
-        app.last_use.note(caller.key_id);
-        Ok(Self(caller))
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let identity = parts.extensions.get::<Identity>().cloned();
+        let found = identity.map_or(Ok(None), |identity| identity.0)?;
+        found.map(Self).ok_or_else(Problem::unauthorized)
     }
+}
+
+macro_rules! scoped {
+    ($($(#[$doc:meta])* $name:ident, $scope:expr;)*) => {$(
+        $(#[$doc])*
+        pub(crate) struct $name(pub(crate) Caller);
+
+        impl<S: Send + Sync> FromRequestParts<S> for $name {
+            type Rejection = Problem;
+
+            async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+                let Authenticated(caller) = Authenticated::from_request_parts(parts, state).await?;
+                if caller.may($scope) { Ok(Self(caller)) } else { Err(Problem::insufficient_scope($scope)) }
+            }
+        }
+    )*};
+}
+
+scoped! {
+    /// A caller that may read jobs (`jobs:read`).
+    JobsRead, Scope::JobsRead;
+    /// A caller that may submit, cancel and delete jobs (`jobs:write`).
+    JobsWrite, Scope::JobsWrite;
+    /// A caller that may read the wallet and the ledger (`credits:read`).
+    CreditsRead, Scope::CreditsRead;
+    /// A caller that may manage the account (`account`).
+    AccountScope, Scope::Account;
 }
 
 /// The token of the only `Authorization` header.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use config::{announce::Announcement, context::Context};
 use entities::{
-    accounts::{self, Caller, KeySecret},
+    accounts::{self, Caller, KeyInForce, KeySecret},
     ids::ApiKeyId,
 };
 use futures::StreamExt as _;
@@ -26,7 +26,7 @@ const MOST: u64 = 100_000;
 /// Remembers who keys act for, by their hashes. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Callers {
-    known: Cache<Vec<u8>, Caller>,
+    known: Cache<Vec<u8>, KeyInForce>,
 }
 
 impl Callers {
@@ -56,7 +56,7 @@ impl Callers {
         callers
     }
 
-    /// Who the key acts for; `None` if it is malformed, unknown or revoked.
+    /// Who the key acts for; `None` if it is malformed, unknown, revoked or expired.
     pub(crate) async fn find(
         &self,
         context: &Context,
@@ -64,17 +64,20 @@ impl Callers {
     ) -> Result<Option<Caller>, Problem> {
         let Some(secret) = KeySecret::parse(secret) else { return Ok(None) };
         let hash = secret.hash();
-        if let Some(caller) = self.known.get(&hash).await {
-            return Ok(Some(caller));
+        let now = context.clock.now();
+        if let Some(key) = self.known.get(&hash).await {
+            return Ok(key.at(now).then_some(key.caller));
         }
-        let found = accounts::authenticate(&context.db, &secret).await;
-        let Some(caller) = found.map_err(Problem::database)? else { return Ok(None) };
-        self.known.insert(hash, caller).await;
-        Ok(Some(caller))
+        let found = accounts::authenticate(&context.db, &secret, now).await;
+        let Some(key) = found.map_err(Problem::database)? else { return Ok(None) };
+        self.known.insert(hash, key).await;
+        Ok(Some(key.caller))
     }
 
     fn forget(&self, key: ApiKeyId) {
-        let forgotten = self.known.invalidate_entries_if(move |_, caller| caller.key_id == key);
+        let forgotten = self
+            .known
+            .invalidate_entries_if(move |_, known| known.caller.credential.key() == Some(key));
         if let Err(error) = forgotten {
             tracing::warn!(%error, "a revoked key is remembered for another second");
         }

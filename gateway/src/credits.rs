@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use crate::{
     app::App,
-    auth::Authenticated,
+    auth::CreditsRead,
     extract::{Page, Parameters},
     openapi::List,
     problem::{Problem, ProblemBody},
@@ -79,13 +79,13 @@ impl EntryBody {
 }
 
 /// The wallet.
-#[utoipa::path(get, path = "/v1/credits", tag = "credits", responses(
+#[utoipa::path(get, path = "/v1/credits", tag = "credits", security(("api_key" = ["credits:read"])), responses(
     (status = 200, body = WalletBody),
     (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn wallet(
     State(app): State<App>,
-    Authenticated(caller): Authenticated,
+    CreditsRead(caller): CreditsRead,
     parameters: Parameters,
 ) -> Result<Json<WalletBody>, Problem> {
     parameters.end()?;
@@ -95,7 +95,7 @@ pub(crate) async fn wallet(
 }
 
 /// The ledger, newest first.
-#[utoipa::path(get, path = "/v1/credits/entries", tag = "credits",
+#[utoipa::path(get, path = "/v1/credits/entries", tag = "credits", security(("api_key" = ["credits:read"])),
     params(
         ("limit" = Option<u64>, Query, minimum = 1, maximum = 100),
         ("after" = Option<String>, Query, description = "`next` of an earlier answer"),
@@ -106,7 +106,7 @@ pub(crate) async fn wallet(
     ))]
 pub(crate) async fn entries(
     State(app): State<App>,
-    Authenticated(caller): Authenticated,
+    CreditsRead(caller): CreditsRead,
     mut parameters: Parameters,
 ) -> Result<Json<List<EntryBody>>, Problem> {
     let page = Page::take(&mut parameters)?;

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `app` | the router, its layers, and serving it |
 //! | `finish` | what every response has: request id, problem body, metrics, headers |
+//! | `address`, `browser` | where a request comes from |
 //! | `auth`, `callers`, `extract`, `json` | what comes in |
 //! | `jobs/`, `models`, `credits`, `media` | a file for each resource |
 //! | `waiters` | waking whoever waits for a job |
@@ -15,8 +16,10 @@
 //! | `last_use` | when each key was last used |
 //! | `openapi` | the description of all this, for programs |
 
+mod address;
 mod app;
 mod auth;
+mod browser;
 mod callbacks;
 mod callers;
 mod credits;

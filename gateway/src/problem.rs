@@ -6,6 +6,7 @@
 use std::error::Error;
 
 use axum::response::{IntoResponse, Response};
+use entities::accounts::Scope;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -18,6 +19,7 @@ pub(crate) enum Code {
     Unauthorized,
     InsufficientCredits,
     MaxCreditsExceeded,
+    InsufficientScope,
     LinkExpired,
     LinkInvalid,
     NotFound,
@@ -48,6 +50,7 @@ impl Code {
             Self::MaxCreditsExceeded => {
                 (S::PAYMENT_REQUIRED, "max_credits_exceeded", "Price above max_credits")
             }
+            Self::InsufficientScope => (S::FORBIDDEN, "insufficient_scope", "Insufficient scope"),
             Self::LinkExpired => (S::FORBIDDEN, "link_expired", "Link expired"),
             Self::LinkInvalid => (S::FORBIDDEN, "link_invalid", "Link invalid"),
             Self::NotFound => (S::NOT_FOUND, "not_found", "Not found"),
@@ -176,6 +179,12 @@ impl Problem {
     /// No key, a wrong one or a revoked one: all look the same.
     pub(crate) fn unauthorized() -> Self {
         Self::new(Code::Unauthorized, "A valid API key is needed: Authorization: Bearer tt_live_…")
+    }
+
+    /// The caller is known, but its key was not made for this.
+    pub(crate) fn insufficient_scope(needed: Scope) -> Self {
+        let detail = format!("This needs the scope {needed}, which the API key does not have.");
+        Self::new(Code::InsufficientScope, detail)
     }
 
     /// The database did not do what was asked of it.

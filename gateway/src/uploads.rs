@@ -19,7 +19,7 @@ use utoipa::ToSchema;
 
 use crate::{
     app::App,
-    auth::Authenticated,
+    auth::{JobsRead, JobsWrite},
     extract::{Parameters, UploadPath},
     jobs::cancel::{not_written, whole},
     platform,
@@ -81,7 +81,7 @@ pub(crate) struct UploadForm {
 
 /// Takes in an image: PNG, JPEG, WebP or GIF, up to 20 MB and 64 megapixels. The body is the file
 /// itself, or a form (`multipart/form-data`) with one part, `file`. What it is is found in its bytes.
-#[utoipa::path(post, path = "/v1/uploads", tag = "uploads",
+#[utoipa::path(post, path = "/v1/uploads", tag = "uploads", security(("api_key" = ["jobs:write"])),
     request_body(content(
         (UploadForm = "multipart/form-data"),
         (Vec<u8> = "application/octet-stream"),
@@ -96,7 +96,7 @@ pub(crate) struct UploadForm {
     ))]
 pub(crate) async fn create(
     State(app): State<App>,
-    Authenticated(caller): Authenticated,
+    JobsWrite(caller): JobsWrite,
     parameters: Parameters,
     mut request: Request,
 ) -> Result<Response, Problem> {
@@ -130,14 +130,14 @@ fn is_form(headers: &HeaderMap) -> bool {
 }
 
 /// Tells about an upload.
-#[utoipa::path(get, path = "/v1/uploads/{id}", tag = "uploads", params(("id" = String, Path)),
+#[utoipa::path(get, path = "/v1/uploads/{id}", tag = "uploads", security(("api_key" = ["jobs:read"])), params(("id" = String, Path)),
     responses(
         (status = 200, body = UploadBody),
         (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),
     ))]
 pub(crate) async fn get(
     State(app): State<App>,
-    Authenticated(caller): Authenticated,
+    JobsRead(caller): JobsRead,
     UploadPath(id): UploadPath,
     parameters: Parameters,
 ) -> Result<Json<UploadBody>, Problem> {
@@ -149,7 +149,7 @@ pub(crate) async fn get(
 }
 
 /// Deletes an upload and its file. While a job that has not ended uses it, the answer is 409.
-#[utoipa::path(delete, path = "/v1/uploads/{id}", tag = "uploads", params(("id" = String, Path)),
+#[utoipa::path(delete, path = "/v1/uploads/{id}", tag = "uploads", security(("api_key" = ["jobs:write"])), params(("id" = String, Path)),
     responses(
         (status = 204, description = "gone"),
         (status = 409, description = "a job that has not ended uses it", body = ProblemBody,
@@ -158,7 +158,7 @@ pub(crate) async fn get(
     ))]
 pub(crate) async fn delete(
     State(app): State<App>,
-    Authenticated(caller): Authenticated,
+    JobsWrite(caller): JobsWrite,
     UploadPath(id): UploadPath,
     parameters: Parameters,
 ) -> Result<StatusCode, Problem> {

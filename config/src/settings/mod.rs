@@ -8,6 +8,7 @@ mod mistake;
 mod outside;
 mod pools;
 mod providers;
+mod proxies;
 mod reader;
 mod sections;
 mod shown;
@@ -23,6 +24,7 @@ pub use mistake::{Mistake, Place};
 pub use outside::{ClockSettings, Data, Database, Log, LogFormat, Media, Redis, Secrets, Stripe};
 pub use pools::Pools;
 pub use providers::{Offer, Providers};
+pub use proxies::TrustedProxies;
 pub use sections::{Demo, Gateway, Inputs, Limits, Ops, Retention, Scheduler, Submit, Workers};
 pub use urls::{BaseUrl, DatabaseKind, DatabaseUrl, RedisUrl};
 

@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::{
     Mode,
     pools::Pools,
+    proxies::TrustedProxies,
     reader::{Reader, from_str, seconds},
     shown,
     urls::BaseUrl,
@@ -37,6 +38,8 @@ pub struct Gateway {
     pub drain: Duration,
     /// Requests handled at the same time.
     pub concurrency: NonZeroUsize,
+    /// Peers whose word on the client's address is believed.
+    pub trusted_proxies: TrustedProxies,
 }
 
 impl Gateway {
@@ -46,6 +49,7 @@ impl Gateway {
         let request_timeout = reader.seconds("gateway.request_timeout_seconds", 0.1..=600.0);
         let drain = reader.optional("gateway.drain_seconds", |text| seconds(text, &(0.0..=300.0)));
         let concurrency = reader.number("gateway.concurrency", 1..=1_000_000);
+        let trusted_proxies = TrustedProxies::read(reader);
         let listen = listen?;
         Some(Self {
             listen,
@@ -56,6 +60,7 @@ impl Gateway {
                 Mode::Distributed => Duration::from_secs(5),
             }),
             concurrency: concurrency.and_then(NonZeroUsize::new)?,
+            trusted_proxies: trusted_proxies?,
         })
     }
 }

@@ -5,13 +5,15 @@
 use std::fmt;
 
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter,
-    sea_query::Expr,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, DeriveActiveEnum, EntityTrait, EnumIter,
+    QueryFilter, sea_query::Expr,
 };
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::caller::{Caller, Credential, Scopes};
 use crate::{
-    Db, Effects, Timestamp,
+    Credits, Db, Effects, Timestamp,
     ids::{ApiKeyId, UserId, WorkspaceId},
     tables::api_keys,
 };
@@ -21,15 +23,58 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 const RANDOM_CHARS: usize = 32;
 const CHECK_CHARS: usize = 7;
 
-/// Who a request acts for.
+/// How long a spending limit counts before it begins again, in UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumIter, DeriveActiveEnum, Serialize, Deserialize)]
+#[sea_orm(rs_type = "String", db_type = "Text", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum SpendPeriod {
+    /// A day.
+    Day,
+    /// A calendar month.
+    Month,
+}
+
+/// The most that a key may hold or spend in one period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Caller {
-    /// The key.
-    pub key_id: ApiKeyId,
-    /// The person.
+pub struct SpendingLimit {
+    /// How much.
+    pub credits: Credits,
+    /// In which time.
+    pub per: SpendPeriod,
+}
+
+/// A key to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewKey {
+    /// Whose it is.
     pub user_id: UserId,
-    /// Whose wallet and jobs.
+    /// What it acts for.
     pub workspace_id: WorkspaceId,
+    /// A name for people.
+    pub name: String,
+    /// What it may do.
+    pub scopes: Scopes,
+    /// When it stops working, if it does by itself.
+    pub expires_at: Option<Timestamp>,
+    /// What it may spend, if that is limited.
+    pub spending_limit: Option<SpendingLimit>,
+}
+
+/// A key that works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyInForce {
+    /// Who it acts for.
+    pub caller: Caller,
+    /// When it stops working, if it does by itself.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl KeyInForce {
+    /// Whether it works at this time.
+    #[must_use]
+    pub fn at(&self, now: Timestamp) -> bool {
+        self.expires_at.is_none_or(|end| now < end)
+    }
 }
 
 /// The secret of a key. Shown once; never logged.
@@ -88,49 +133,58 @@ fn checksum(text: &str) -> String {
         .collect()
 }
 
-/// Stores a new key for the person's workspace.
+/// Stores a new key.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn create_key(
     db: &impl ConnectionTrait,
-    user_id: UserId,
-    workspace_id: WorkspaceId,
-    name: &str,
+    new: NewKey,
     secret: &KeySecret,
     now: Timestamp,
-) -> Result<ApiKeyId, DbErr> {
-    let id = ApiKeyId::generate();
+) -> Result<api_keys::Model, DbErr> {
     let key = api_keys::ActiveModel {
-        id: Set(id),
-        workspace_id: Set(workspace_id),
-        user_id: Set(user_id),
-        name: Set(name.to_owned()),
+        id: Set(ApiKeyId::generate()),
+        workspace_id: Set(new.workspace_id),
+        user_id: Set(new.user_id),
+        name: Set(new.name),
         hint: Set(secret.hint()),
         hash: Set(secret.hash()),
         created_at: Set(now),
         last_used_at: Set(None),
         revoked_at: Set(None),
+        scopes: Set(new.scopes),
+        expires_at: Set(new.expires_at),
+        spend_limit: Set(new.spending_limit.map(|limit| limit.credits)),
+        spend_period: Set(new.spending_limit.map(|limit| limit.per)),
     };
-    api_keys::Entity::insert(key).exec_without_returning(db).await?;
-    Ok(id)
+    api_keys::Entity::insert(key).exec_with_returning(db).await
 }
 
-/// Who the key acts for; `None` if it is unknown or revoked.
+/// The key of this secret; `None` if it is unknown, revoked or expired.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn authenticate(db: &Db, secret: &KeySecret) -> Result<Option<Caller>, DbErr> {
+pub async fn authenticate(
+    db: &Db,
+    secret: &KeySecret,
+    now: Timestamp,
+) -> Result<Option<KeyInForce>, DbErr> {
     let key = api_keys::Entity::find()
         .filter(api_keys::Column::Hash.eq(secret.hash()))
         .filter(api_keys::Column::RevokedAt.is_null())
         .one(db.read())
         .await?;
-    Ok(key.map(|key| Caller {
-        key_id: key.id,
-        user_id: key.user_id,
-        workspace_id: key.workspace_id,
-    }))
+    let key = key.map(|key| KeyInForce {
+        caller: Caller {
+            credential: Credential::Key(key.id),
+            user_id: key.user_id,
+            workspace_id: key.workspace_id,
+            scopes: key.scopes,
+        },
+        expires_at: key.expires_at,
+    });
+    Ok(key.filter(|key| key.at(now)))
 }
 
 /// Notes when keys were last used; called now and then with what has gathered since.

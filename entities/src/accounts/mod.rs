@@ -1,7 +1,12 @@
 //! People, their personal workspaces, and the API keys that act for them.
 
+mod caller;
 mod key;
 mod people;
 
-pub use key::{Caller, KeySecret, authenticate, create_key, note_use, revoke_key};
+pub use caller::{Caller, Credential, Scope, Scopes, UnknownScope};
+pub use key::{
+    KeyInForce, KeySecret, NewKey, SpendPeriod, SpendingLimit, authenticate, create_key, note_use,
+    revoke_key,
+};
 pub use people::{AccountError, NewUser, PersonalWorkspace, create_user, find_workspace, wallet};

@@ -3,7 +3,8 @@
 use sea_orm::entity::prelude::*;
 
 use crate::{
-    Timestamp,
+    Credits, Timestamp,
+    accounts::{Scopes, SpendPeriod},
     ids::{ApiKeyId, UserId, WorkspaceId},
 };
 
@@ -30,6 +31,14 @@ pub struct Model {
     pub last_used_at: Option<Timestamp>,
     /// Null while it works.
     pub revoked_at: Option<Timestamp>,
+    /// What it may do.
+    pub scopes: Scopes,
+    /// When it stops working by itself.
+    pub expires_at: Option<Timestamp>,
+    /// The most that it may hold or spend in one period; null when its wallet is the only limit.
+    pub spend_limit: Option<Credits>,
+    /// The period; null together with the limit.
+    pub spend_period: Option<SpendPeriod>,
 }
 
 /// Joins are written out where they are needed.

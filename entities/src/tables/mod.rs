@@ -10,6 +10,7 @@ pub mod idempotency_keys;
 pub mod identities;
 pub mod job_uploads;
 pub mod jobs;
+pub mod key_spending;
 pub mod leader_leases;
 pub mod ledger_entries;
 pub mod mail_tokens;

@@ -6,13 +6,13 @@ use entities::{WriteError, job};
 use super::{body::JobBody, read::look};
 use crate::{
     app::App,
-    auth::Authenticated,
+    auth::JobsWrite,
     extract::{JobPath, Parameters},
     problem::{Code, Problem, ProblemBody},
 };
 
 /// Cancels a job, or asks its provider to. A job that has ended stays as it is.
-#[utoipa::path(post, path = "/v1/jobs/{id}/cancel", tag = "jobs",
+#[utoipa::path(post, path = "/v1/jobs/{id}/cancel", tag = "jobs", security(("api_key" = ["jobs:write"])),
     params(("id" = String, Path)),
     responses(
         (status = 200, body = JobBody),
@@ -20,7 +20,7 @@ use crate::{
     ))]
 pub(crate) async fn cancel(
     State(app): State<App>,
-    Authenticated(caller): Authenticated,
+    JobsWrite(caller): JobsWrite,
     JobPath(id): JobPath,
     parameters: Parameters,
 ) -> Result<Json<JobBody>, Problem> {

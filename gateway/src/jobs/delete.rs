@@ -7,14 +7,14 @@ use http::StatusCode;
 use super::cancel::{not_written, whole};
 use crate::{
     app::App,
-    auth::Authenticated,
+    auth::JobsWrite,
     extract::{JobPath, Parameters},
     platform,
     problem::{Code, Problem, ProblemBody},
 };
 
 /// Deletes a job that has ended, and its files.
-#[utoipa::path(delete, path = "/v1/jobs/{id}", tag = "jobs",
+#[utoipa::path(delete, path = "/v1/jobs/{id}", tag = "jobs", security(("api_key" = ["jobs:write"])),
     params(("id" = String, Path)),
     responses(
         (status = 204, description = "gone"),
@@ -24,7 +24,7 @@ use crate::{
     ))]
 pub(crate) async fn delete(
     State(app): State<App>,
-    Authenticated(caller): Authenticated,
+    JobsWrite(caller): JobsWrite,
     JobPath(id): JobPath,
     parameters: Parameters,
 ) -> Result<StatusCode, Problem> {

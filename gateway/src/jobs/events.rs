@@ -19,7 +19,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use super::{body::JobBody, read::look};
 use crate::{
     app::App,
-    auth::Authenticated,
+    auth::JobsRead,
     extract::{JobPath, Parameters},
     problem::{Problem, ProblemBody},
     waiters::Subscription,
@@ -29,7 +29,7 @@ use crate::{
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// A job's changes, as server-sent events named `status`.
-#[utoipa::path(get, path = "/v1/jobs/{id}/events", tag = "jobs",
+#[utoipa::path(get, path = "/v1/jobs/{id}/events", tag = "jobs", security(("api_key" = ["jobs:read"])),
     params(("id" = String, Path), ("Last-Event-ID" = Option<String>, Header)),
     responses(
         (status = 200, description = "each event's data is the job", body = JobBody,
@@ -39,7 +39,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
     ))]
 pub(crate) async fn events(
     State(app): State<App>,
-    Authenticated(caller): Authenticated,
+    JobsRead(caller): JobsRead,
     JobPath(id): JobPath,
     parameters: Parameters,
     headers: HeaderMap,

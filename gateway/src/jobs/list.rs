@@ -9,7 +9,7 @@ use entities::job::{
 use super::body::JobBody;
 use crate::{
     app::App,
-    auth::Authenticated,
+    auth::JobsRead,
     extract::{Page, Parameters, refused},
     openapi::List,
     platform,
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Jobs, newest first.
-#[utoipa::path(get, path = "/v1/jobs", tag = "jobs",
+#[utoipa::path(get, path = "/v1/jobs", tag = "jobs", security(("api_key" = ["jobs:read"])),
     params(
         ("status" = Option<String>, Query,
             description = "`queued`, `running`, `succeeded`, `failed` or `canceled`"),
@@ -31,7 +31,7 @@ use crate::{
     ))]
 pub(crate) async fn list(
     State(app): State<App>,
-    Authenticated(caller): Authenticated,
+    JobsRead(caller): JobsRead,
     mut parameters: Parameters,
 ) -> Result<Json<List<JobBody>>, Problem> {
     let status = parameters.text("status").map(|name| status(&name)).transpose()?;

@@ -16,7 +16,7 @@ use http::{HeaderMap, StatusCode, header};
 use super::body::{JobBody, etag};
 use crate::{
     app::App,
-    auth::Authenticated,
+    auth::JobsRead,
     extract::{JobPath, Parameters, none_match},
     problem::{Problem, ProblemBody},
 };
@@ -25,7 +25,7 @@ use crate::{
 const LONGEST_WAIT: u64 = 60;
 
 /// A job.
-#[utoipa::path(get, path = "/v1/jobs/{id}", tag = "jobs",
+#[utoipa::path(get, path = "/v1/jobs/{id}", tag = "jobs", security(("api_key" = ["jobs:read"])),
     params(
         ("id" = String, Path),
         ("wait" = Option<u64>, Query, minimum = 0, maximum = 60,
@@ -39,7 +39,7 @@ const LONGEST_WAIT: u64 = 60;
     ))]
 pub(crate) async fn get(
     State(app): State<App>,
-    Authenticated(caller): Authenticated,
+    JobsRead(caller): JobsRead,
     JobPath(id): JobPath,
     mut parameters: Parameters,
     headers: HeaderMap,

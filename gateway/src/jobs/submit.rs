@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     app::App,
-    auth::Authenticated,
+    auth::JobsWrite,
     extract::{Parameters, idempotency_key},
     json::StrictJson,
     models,
@@ -38,7 +38,7 @@ pub(crate) struct Quote {
 }
 
 /// Submits a job.
-#[utoipa::path(post, path = "/v1/jobs", tag = "jobs", request_body = JobRequestSchema,
+#[utoipa::path(post, path = "/v1/jobs", tag = "jobs", security(("api_key" = ["jobs:write"])), request_body = JobRequestSchema,
     params(("Idempotency-Key" = Option<String>, Header,
         description = "1 to 255 visible ASCII characters; kept 7 days")),
     responses(
@@ -51,7 +51,7 @@ pub(crate) struct Quote {
     ))]
 pub(crate) async fn submit(
     State(app): State<App>,
-    Authenticated(caller): Authenticated,
+    JobsWrite(caller): JobsWrite,
     parameters: Parameters,
     headers: HeaderMap,
     StrictJson(body): StrictJson,
@@ -143,14 +143,14 @@ async fn covered(app: &App, caller: Caller, price: Credits) -> Result<(), Proble
 }
 
 /// Tells the price of a job.
-#[utoipa::path(post, path = "/v1/jobs/quote", tag = "jobs", request_body = JobRequestSchema,
+#[utoipa::path(post, path = "/v1/jobs/quote", tag = "jobs", security(("api_key" = ["jobs:write"])), request_body = JobRequestSchema,
     responses(
         (status = 200, body = Quote),
         (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),
     ))]
 pub(crate) async fn quote(
     State(app): State<App>,
-    _: Authenticated,
+    _: JobsWrite,
     parameters: Parameters,
     StrictJson(body): StrictJson,
 ) -> Result<Json<Quote>, Problem> {
@@ -205,7 +205,7 @@ fn new_job(
     NewJob {
         id: JobId::generate(),
         workspace_id: caller.workspace_id,
-        api_key_id: Some(caller.key_id),
+        api_key_id: caller.credential.key(),
         model: request.model,
         kind: priced.kind,
         pool: priced.pool,
