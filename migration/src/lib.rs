@@ -12,6 +12,7 @@ mod m20261101_000005_uploads;
 mod m20261101_000006_callbacks;
 mod m20261101_000007_retention;
 mod m20261101_000008_billed_units;
+mod m20261126_000030_routing;
 
 use sea_orm::{ConnectionTrait, DbErr};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
@@ -31,6 +32,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261101_000006_callbacks::Migration),
             Box::new(m20261101_000007_retention::Migration),
             Box::new(m20261101_000008_billed_units::Migration),
+            Box::new(m20261126_000030_routing::Migration),
         ]
     }
 }

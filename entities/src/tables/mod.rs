@@ -2,6 +2,7 @@
 
 pub mod api_keys;
 pub mod attempts;
+pub mod breakers;
 pub mod callbacks;
 pub mod entry_notes;
 pub mod holds;
@@ -11,6 +12,7 @@ pub mod jobs;
 pub mod leader_leases;
 pub mod ledger_entries;
 pub mod outputs;
+pub mod switches;
 pub mod uploads;
 pub mod users;
 pub mod wallets;
