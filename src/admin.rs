@@ -1,8 +1,10 @@
 //! Operators' commands. They work on the database directly, also beside running processes.
 
+mod providers;
+
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::{Args, Subcommand};
 use config::clock::Clock;
 use entities::{
@@ -53,6 +55,11 @@ enum Command {
     },
     /// Check every invariant; exit 1 when one is broken.
     Reconcile,
+    /// Switch providers and their routes off and on, and see why one is not used.
+    Providers {
+        #[command(subcommand)]
+        command: providers::Command,
+    },
 }
 
 /// Runs the command.
@@ -71,8 +78,17 @@ pub(crate) async fn run(files: &Files, admin: Admin) -> Result<ExitCode> {
             grant(&db, &clock, &user, Credits(credits), &reason).await?
         }
         Command::Reconcile => check(&db).await?,
+        Command::Providers { command } => {
+            let catalogue = start::load_catalogue(files).map_err(|all| anyhow!(all.join("; ")))?;
+            let here = providers::Here { db: &db, clock: &clock, catalogue, settings: &settings };
+            (ExitCode::SUCCESS, here.run(command).await?)
+        }
     };
-    say(&if admin.json { answer.to_string() } else { plain(&answer) });
+    say(&match answer {
+        _ if admin.json => answer.to_string(),
+        Value::Object(fields) if fields.contains_key("providers") => providers::table(&fields),
+        answer => plain(&answer),
+    });
     db.close().await;
     Ok(code)
 }

@@ -19,6 +19,7 @@ pub mod leader;
 pub mod ledger;
 pub mod pools;
 pub mod reconcile;
+pub mod routing;
 pub mod tables;
 pub mod time;
 pub mod uploads;

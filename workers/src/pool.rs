@@ -39,6 +39,11 @@ pub async fn run(
     sizes: &[PoolSize],
 ) -> Result<(), PoolError> {
     let fetcher = Fetcher::new()?;
+    // Whatever an operator switched off stays off, also right after a start.
+    tokio::select! {
+        () = context.routes.ready() => {}
+        () = context.shutdown.wait() => return Ok(()),
+    }
     let mut monitor = Monitor::new();
     let mut loops = Vec::new();
     for size in sizes {
@@ -52,6 +57,7 @@ pub async fn run(
                 needed: needed.as_secs(),
             });
         }
+        provider.retries().count_in(context.metrics.clone());
         let engine = Engine {
             context: context.clone(),
             provider: Arc::clone(provider),
@@ -131,7 +137,7 @@ async fn heartbeat(engine: Engine, concurrency: usize) {
         if let Err(error) = pools::announce(db, id, &engine.pool, capacity).await {
             tracing::debug!(%error, "the pool's heartbeat was not written");
         }
-        match pools::at_provider(engine.context.db.read(), &engine.pool).await {
+        match pools::polled(engine.context.db.read(), &engine.pool).await {
             Ok(count) => engine.cadence.in_flight(u32::try_from(count).unwrap_or(u32::MAX)),
             Err(error) => tracing::debug!(%error, "the pool's calls in flight were not counted"),
         }

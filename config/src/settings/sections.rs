@@ -104,6 +104,8 @@ pub struct Workers {
     pub polls_per_second: NonZeroU32,
     /// The pools that run when everything is in one process.
     pub pools: Pools,
+    /// How many jobs of a pool may be at its provider, by all processes together.
+    pub max_in_flight: Pools,
 }
 
 impl Workers {
@@ -113,12 +115,14 @@ impl Workers {
         let poll_batch = reader.number("workers.poll_batch", 1..=1_000);
         let polls_per_second = reader.number("workers.polls_per_second", 1..=100_000);
         let pools = reader.pools("workers.pools");
+        let max_in_flight = reader.pools("workers.max_in_flight");
         Some(Self {
             lease: lease?,
             grace: grace?,
             poll_batch: poll_batch.and_then(NonZeroU32::new)?,
             polls_per_second: polls_per_second.and_then(NonZeroU32::new)?,
             pools: pools?,
+            max_in_flight: max_in_flight?,
         })
     }
 }
