@@ -199,7 +199,8 @@ fn embedded_pools(context: &Context) -> Vec<PoolSize> {
 fn providers(context: &Context) -> Result<BTreeMap<String, Arc<dyn Provider>>> {
     let (clock, settings) = (context.clock.clone(), &context.settings.providers);
     let demo = DemoProvider::new(&context.settings.data.dir, Arc::new(move || clock.now()))
-        .context("the demo provider cannot use the data folder")?;
+        .context("the demo provider cannot use the data folder")?
+        .at_once(context.settings.providers.demo_at_once);
     let mut all: Vec<Arc<dyn Provider>> = vec![Arc::new(demo)];
     if settings.offer(fal::NAME) == Offer::Yes {
         let callbacks = context.callbacks.reachable_from(settings.fal_url.as_url());

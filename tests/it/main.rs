@@ -82,5 +82,6 @@ mod reconcile;
 mod retention;
 mod start;
 mod start_refused;
+mod steps;
 mod uploads;
 mod waits;

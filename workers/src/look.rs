@@ -161,12 +161,9 @@ impl Engine {
         attempt: &attempts::Model,
         finished: Finished,
     ) -> Result<(), WorkError> {
-        let (guard, attempt_id, usage) = (JobRef::from(job), attempt.id, finished.usage);
-        let ready = self
-            .write(job.workspace_id.0, move |tx| {
-                Box::pin(async move { job::media_ready(tx, &guard, attempt_id, usage).await })
-            })
-            .await?;
+        let (usage, steps) = (finished.usage, &self.context.steps);
+        let ready =
+            Self::until_written(self.lease, || steps.ready(job, attempt.id, usage, None)).await?;
         match ready {
             Some(job) => self.store(&job, attempt, finished).await,
             // Its job has ended: the cost is recorded, the result discarded.

@@ -52,14 +52,12 @@ impl Engine {
         attempt: &attempts::Model,
         outputs: Vec<NewOutput>,
     ) -> Result<(), WorkError> {
-        let (settled, attempt_id, now) = (job.clone(), attempt.id, self.now());
-        let done = self
-            .change(job, move |tx| {
-                let (job, outputs) = (settled.clone(), outputs.clone());
-                Box::pin(async move { job::succeed(tx, &job, attempt_id, &outputs, now).await })
-            })
-            .await?;
-        if done {
+        let (steps, now) = (&self.context.steps, self.now());
+        let done =
+            Self::until_written(self.lease, || steps.succeed(job, attempt, outputs.clone(), now))
+                .await?;
+        if let Some(effects) = done {
+            self.context.perform(effects);
             let ran = job.started_at.map_or(Duration::ZERO, |started| now.since(started));
             self.context.metrics.job_run(&self.pool, self.provider.name(), ran.as_secs_f64());
             return Ok(());

@@ -34,15 +34,10 @@ impl Engine {
     async fn claim_and_submit(&self, hint: JobHint) -> Result<(), WorkError> {
         let lease = Lease::asked_now(self.lease);
         let (span, now, attempt_id) = (self.lease, self.now(), AttemptId::generate());
-        let claimed = self
-            .write(hint.job_id.0, move |tx| {
-                let first = |job: &jobs::Model| {
-                    let route = route(job, job.route).ok()?;
-                    Some((route.provider.to_string(), route.provider_model))
-                };
-                Box::pin(async move { job::claim(tx, hint, attempt_id, span, now, first).await })
-            })
-            .await?;
+        let steps = &self.context.steps;
+        let claimed =
+            Self::until_written(span, || steps.claim(hint, attempt_id, span, now, stored_route))
+                .await?;
         let Some(Claimed { job, attempt: Some(attempt) }) = claimed else {
             return Ok(());
         };
@@ -91,15 +86,11 @@ impl Engine {
         match answer {
             Ok(Submitted::Accepted(accepted)) => self.accepted(job, attempt, accepted).await,
             Ok(Submitted::Finished(finished)) => {
-                let (guard, attempt_id, now) = (JobRef::from(job), attempt.id, self.now());
-                let usage = finished.usage;
-                let stored = self
-                    .write(job.workspace_id.0, move |tx| {
-                        Box::pin(async move {
-                            job::finished_at_once(tx, &guard, attempt_id, usage, now).await
-                        })
-                    })
-                    .await?;
+                let (usage, now) = (finished.usage, Some(self.now()));
+                let steps = &self.context.steps;
+                let stored =
+                    Self::until_written(self.lease, || steps.ready(job, attempt.id, usage, now))
+                        .await?;
                 match stored {
                     Some(job) => self.store(&job, attempt, finished).await,
                     None => self.note_usage(job, attempt, usage).await,
@@ -119,17 +110,9 @@ impl Engine {
         let (guard, now) = (JobRef::from(job), self.now());
         // Worth writing even after the lease: nobody else may know what the provider said.
         let limit = policy::UNCERTAIN_LIMIT;
-        let effects = self
-            .write_within(limit, job.workspace_id.0, move |tx| {
-                let acceptance = acceptance.clone();
-                Box::pin(async move {
-                    match job::accepted(tx, &guard, &acceptance, now).await? {
-                        None => job::accepted_late(tx, guard.id, &acceptance, now).await,
-                        done => Ok(done),
-                    }
-                })
-            })
-            .await?;
+        let steps = &self.context.steps;
+        let effects =
+            Self::until_written(limit, || steps.accepted(guard, acceptance.clone(), now)).await?;
         match effects {
             Some(effects) => self.context.perform(effects),
             None => tracing::info!("the provider's answer was known already, or came too late"),
@@ -221,6 +204,12 @@ impl Engine {
         .await?;
         Ok(())
     }
+}
+
+/// The provider and its model on the route that a job is about to take.
+fn stored_route(job: &jobs::Model) -> Option<(String, String)> {
+    let route = route(job, job.route).ok()?;
+    Some((route.provider, route.provider_model))
 }
 
 /// What is stored of an accepted call.
