@@ -200,7 +200,8 @@ fn providers(context: &Context) -> Result<BTreeMap<String, Arc<dyn Provider>>> {
     let (clock, settings) = (context.clock.clone(), &context.settings.providers);
     let (folder, kept) = (&context.settings.data.dir, context.settings.retention.content);
     let demo = DemoProvider::new(folder, kept, Arc::new(move || clock.now()))
-        .context("the demo provider cannot use the data folder")?;
+        .context("the demo provider cannot use the data folder")?
+        .at_once(settings.demo_at_once);
     let mut all: Vec<Arc<dyn Provider>> = vec![Arc::new(demo)];
     if settings.offer(fal::NAME) == Offer::Yes {
         let callbacks = context.callbacks.reachable_from(settings.fal_url.as_url());

@@ -101,13 +101,8 @@ fn declare_problems(description: &mut utoipa::openapi::OpenApi) {
             .build()
     };
     for item in description.paths.paths.values_mut() {
-        let operations = [
-            &mut item.get,
-            &mut item.put,
-            &mut item.post,
-            &mut item.delete,
-            &mut item.patch,
-        ];
+        let operations =
+            [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
         for operation in operations.into_iter().flatten() {
             for (statuses, about) in [("4XX", "refused"), ("5XX", "not possible now")] {
                 let known = &mut operation.responses.responses;

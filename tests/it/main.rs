@@ -85,6 +85,7 @@ mod retention;
 mod routing;
 mod start;
 mod start_refused;
+mod steps;
 mod thumbnails;
 mod uploads;
 mod waits;

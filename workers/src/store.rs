@@ -54,13 +54,10 @@ impl Engine {
         attempt: &attempts::Model,
         outputs: Vec<NewOutput>,
     ) -> Result<(), WorkError> {
-        let (settled, attempt_id, now) = (job.clone(), attempt.id, self.now());
-        let done = self
-            .write(job.workspace_id.0, move |tx| {
-                let (job, outputs) = (settled.clone(), outputs.clone());
-                Box::pin(async move { job::succeed(tx, &job, attempt_id, &outputs, now).await })
-            })
-            .await?;
+        let (steps, now) = (&self.context.steps, self.now());
+        let done =
+            Self::until_written(self.lease, || steps.succeed(job, attempt, outputs.clone(), now))
+                .await?;
         if let Some(effects) = done {
             let captured = effects.credits.iter().filter(|(verb, _)| *verb == Verb::Capture);
             let captured = captured.map(|(_, credits)| credits.0).sum();

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use entities::{
     Db, Effects, Writer,
     ids::ProcessId,
-    job::{Batcher, BatcherLimits},
+    job::{Batcher, BatcherLimits, Steps},
 };
 
 use crate::{
@@ -39,6 +39,8 @@ pub struct Context {
     pub db: Db,
     /// Writes state changes, in groups.
     pub writer: Writer,
+    /// Takes the steps that every job takes, in groups.
+    pub steps: Steps,
     /// Accepts jobs, in groups.
     pub batcher: Batcher,
     /// Carries hints to workers.
@@ -124,9 +126,11 @@ impl Context {
         let batcher = Batcher::start(parts.db.clone(), limits, move |effects| {
             after_commit.perform(effects);
         });
+        let writer = Writer::start(&parts.db, WRITER_LANES);
         Self {
             process_id: ProcessId::generate(),
-            writer: Writer::start(&parts.db, WRITER_LANES),
+            steps: Steps::start(&parts.db, writer.clone()),
+            writer,
             batcher,
             queue: parts.queue,
             announcer: parts.announcer,

@@ -26,6 +26,8 @@ pub(crate) enum Trial {
     Jobs(JobsArgs),
     /// `GET /v1/jobs/{id}` answers per second.
     Get(GetArgs),
+    /// Hints per second through the queue alone: pushed, and handled by workers that do nothing.
+    Queue(QueueArgs),
     /// Time from submit to the provider, one job at a time.
     Latency(LatencyArgs),
     /// Memory, work and delays with many videos in flight at a slow provider.
@@ -107,6 +109,9 @@ pub(crate) struct JobsArgs {
     /// How many jobs.
     #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) count: u32,
+    /// The provider answers with an id and is polled, instead of with the picture.
+    #[arg(long)]
+    pub(crate) polled: bool,
     /// Connections that submit.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     pub(crate) connections: u16,
@@ -122,6 +127,27 @@ pub(crate) struct GetArgs {
     pub(crate) target: Target,
     #[command(flatten)]
     pub(crate) pace: Pace,
+}
+
+/// `load queue`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct QueueArgs {
+    /// The queue inside one process, or the one on Redis.
+    #[arg(long, value_enum, default_value_t = Backend::Postgres)]
+    pub(crate) backend: Backend,
+    /// How many hints each run sends through.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=200_000))]
+    pub(crate) count: u32,
+    /// Hints in hand at the same time; several numbers, several runs.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 10, 100])]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub(crate) concurrency: Vec<u16>,
+    /// How many hints are sent one by one to an idle worker, for the time until it has them.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) single: u32,
+    /// Give up after this time.
+    #[arg(long, default_value_t = 120)]
+    pub(crate) timeout_seconds: u32,
 }
 
 /// `load latency`

@@ -4,6 +4,7 @@ mod flight;
 mod get;
 mod jobs;
 mod latency;
+mod queue;
 mod submit;
 
 use std::time::Duration;
@@ -21,6 +22,7 @@ pub(crate) async fn run(cli: &Cli, report: &mut Report) -> anyhow::Result<()> {
         Trial::Submit(args) => submit::run(args, report).await,
         Trial::Jobs(args) => jobs::run(args, report).await,
         Trial::Get(args) => get::run(args, report).await,
+        Trial::Queue(args) => queue::run(args, report).await,
         Trial::Latency(args) => latency::run(args, report).await,
         Trial::Flight(args) => flight::run(args, report).await,
     }

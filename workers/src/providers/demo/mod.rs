@@ -18,6 +18,9 @@
 //! | `unavailable` | refused at every submit |
 //! | `unknown` | accepted and noted, but the answer is lost; a lookup finds it |
 //!
+//! With [`DemoProvider::at_once`] a request without a delay is answered with the picture itself, as
+//! some providers do, instead of with an id to be polled by.
+//!
 //! Failures that people ask for say nothing about this provider's health: it feeds no circuit
 //! breaker.
 
@@ -78,6 +81,8 @@ pub struct DemoProvider {
     /// As many pictures are painted at once as there are processors: more would only take memory.
     painters: Arc<Semaphore>,
     retries: Retries,
+    /// Whether a request without a delay is answered with its result.
+    at_once: bool,
 }
 
 impl DemoProvider {
@@ -94,7 +99,14 @@ impl DemoProvider {
             throttled: Mutex::default(),
             painters: Arc::new(Semaphore::new(painters)),
             retries: Retries::new(NAME),
+            at_once: false,
         })
+    }
+
+    /// Whether a request without a delay is answered with its result.
+    #[must_use]
+    pub fn at_once(self, at_once: bool) -> Self {
+        Self { at_once, ..self }
     }
 
     /// Refused, if this input was not refused often enough yet.
@@ -195,6 +207,13 @@ impl Provider for DemoProvider {
         self.with_record(move |record| Ok(record.accept(acceptance)?)).await?;
         if order.fail == Some(Fail::Unknown) {
             return Err(Refusal::Unknown("the answer was lost on request".to_owned()));
+        }
+        if self.at_once && order.fail.is_none() && order.delay.is_zero() {
+            return Ok(match self.paint(order).await {
+                Ok(finished) => Submitted::Finished(finished),
+                // It is accepted all the same; a poll tries again.
+                Err(_) => Submitted::Accepted(answer(request_id, SOON)),
+            });
         }
         Ok(Submitted::Accepted(answer(request_id, next_look(order.delay, order.delay))))
     }
