@@ -21,6 +21,7 @@ pub mod reconcile;
 pub mod tables;
 pub mod time;
 pub mod uploads;
+pub mod usage;
 pub mod writer;
 
 pub use credits::Credits;

@@ -13,6 +13,7 @@ mod m20261101_000006_callbacks;
 mod m20261101_000007_retention;
 mod m20261101_000008_billed_units;
 mod m20261126_000020_key_rules;
+mod m20261126_000021_usage_log;
 
 use sea_orm::{ConnectionTrait, DbErr};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
@@ -33,6 +34,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261101_000007_retention::Migration),
             Box::new(m20261101_000008_billed_units::Migration),
             Box::new(m20261126_000020_key_rules::Migration),
+            Box::new(m20261126_000021_usage_log::Migration),
         ]
     }
 }

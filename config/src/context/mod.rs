@@ -23,6 +23,7 @@ use crate::{
     media::{MediaLinks, MediaStore},
     net::Guarded,
     queue::Queue,
+    rates::Rates,
     settings::Settings,
     shutdown::Shutdown,
     telemetry::Metrics,
@@ -52,6 +53,8 @@ pub struct Context {
     pub callbacks: CallbackLinks,
     /// Limits on calls that all processes keep together.
     pub limiter: Limiter,
+    /// How often somebody may ask us.
+    pub rates: Rates,
     /// Fetches what users point to.
     pub guarded: Guarded,
     /// The time.
@@ -83,6 +86,8 @@ pub struct Parts {
     pub callbacks: CallbackLinks,
     /// Limits on calls that all processes keep together.
     pub limiter: Limiter,
+    /// How often somebody may ask us.
+    pub rates: Rates,
     /// Fetches what users point to.
     pub guarded: Guarded,
     /// The time.
@@ -131,6 +136,7 @@ impl Context {
             links: parts.links,
             callbacks: parts.callbacks,
             limiter: parts.limiter,
+            rates: parts.rates,
             guarded: parts.guarded,
             clock: parts.clock,
             catalogue: Arc::new(parts.catalogue),
