@@ -1,8 +1,10 @@
 //! Operators' commands. They work on the database directly, also beside running processes.
 
+mod providers;
+
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::{Args, Subcommand};
 use config::clock::Clock;
 use entities::{
@@ -53,6 +55,11 @@ enum Command {
     },
     /// Check every invariant; exit 1 when one is broken.
     Reconcile,
+    /// Switch providers and their routes off and on, and see why one is not used.
+    Providers {
+        #[command(subcommand)]
+        command: providers::Command,
+    },
 }
 
 /// Runs the command.
@@ -64,15 +71,24 @@ pub(crate) async fn run(files: &Files, admin: Admin) -> Result<ExitCode> {
     let (code, answer) = match admin.command {
         Command::CreateUser { email, name } => {
             let dispatch_limit = start::dispatch_limit(&settings);
-            create_user(&db, &clock, NewUser { email, name, dispatch_limit }).await?
+            create_user(&db, &clock, NewUser::vouched_for(email, name, dispatch_limit)).await?
         }
         Command::CreateKey { user } => create_key(&db, &clock, &user).await?,
         Command::GrantCredits { user, credits, reason } => {
             grant(&db, &clock, &user, Credits(credits), &reason).await?
         }
         Command::Reconcile => check(&db).await?,
+        Command::Providers { command } => {
+            let catalogue = start::load_catalogue(files).map_err(|all| anyhow!(all.join("; ")))?;
+            let here = providers::Here { db: &db, clock: &clock, catalogue, settings: &settings };
+            (ExitCode::SUCCESS, here.run(command).await?)
+        }
     };
-    say(&if admin.json { answer.to_string() } else { plain(&answer) });
+    say(&match answer {
+        _ if admin.json => answer.to_string(),
+        Value::Object(fields) if fields.contains_key("providers") => providers::table(&fields),
+        answer => plain(&answer),
+    });
     db.close().await;
     Ok(code)
 }

@@ -119,7 +119,9 @@ fn check_config(files: &Files) -> ExitCode {
     match (start::load_settings(files, mode), start::load_catalogue(files)) {
         (Ok(settings), Ok(catalogue)) => {
             say(&settings.describe());
-            for sentence in start::not_offered(&settings, &catalogue) {
+            let unconfirmed = start::unconfirmed(&catalogue);
+            for sentence in start::not_offered(&settings, &catalogue).into_iter().chain(unconfirmed)
+            {
                 say(&format!("# {sentence}"));
             }
             ExitCode::SUCCESS

@@ -77,6 +77,18 @@ pub(crate) fn not_offered(settings: &Settings, catalogue: &Catalogue) -> Vec<Str
     models.iter().filter_map(told).collect()
 }
 
+/// What an operator should confirm before selling: costs that no page of the provider's confirms.
+pub(crate) fn unconfirmed(catalogue: &Catalogue) -> Option<String> {
+    let routes = catalogue.unconfirmed();
+    (!routes.is_empty()).then(|| {
+        format!(
+            "the cost of {} route(s) is not the provider's own word and is to be confirmed before anything is sold: {}",
+            routes.len(),
+            routes.join(", ")
+        )
+    })
+}
+
 /// Starts the log.
 pub(crate) fn logs(settings: &Settings) -> Result<()> {
     telemetry::logs::init(&settings.log).context("the log cannot start")

@@ -60,11 +60,8 @@ pub(crate) async fn account(context: &Context) -> Result<Option<Account>> {
 }
 
 async fn create(context: &Context) -> Result<()> {
-    let new = NewUser {
-        email: EMAIL.to_owned(),
-        name: Some("Demo".to_owned()),
-        dispatch_limit: start::dispatch_limit(&context.settings),
-    };
+    let limit = start::dispatch_limit(&context.settings);
+    let new = NewUser::vouched_for(EMAIL, Some("Demo".to_owned()), limit);
     let (now, amount) = (context.clock.now(), context.settings.demo.credits);
     let tx = context.db.begin().await?;
     let made = accounts::create_user(&tx, &new, now).await?;

@@ -14,6 +14,7 @@ pub mod net;
 pub mod queue;
 pub mod random;
 pub mod rates;
+pub mod routes;
 pub mod secrets;
 pub mod settings;
 pub mod shutdown;

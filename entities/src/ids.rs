@@ -113,6 +113,21 @@ id!(
 id!(
     /// One running process.
     ProcessId, "prc");
+id!(
+    /// A person as another service knows them.
+    IdentityId, "idn");
+id!(
+    /// Somebody who signed up and has not proven their address yet.
+    SignUpId, "sup");
+id!(
+    /// A link that was sent by mail.
+    MailTokenId, "mtk");
+id!(
+    /// A mail that waits to be sent.
+    MailId, "mail");
+id!(
+    /// Something that happened to an account.
+    AuditEventId, "aud");
 
 #[cfg(test)]
 mod tests {

@@ -6,6 +6,7 @@
 //! and returns its [`Effects`]. Nothing here speaks HTTP, Redis or to a provider.
 
 pub mod accounts;
+pub mod audit;
 pub mod callbacks;
 pub mod catalogue;
 pub mod credits;
@@ -18,6 +19,7 @@ pub mod leader;
 pub mod ledger;
 pub mod pools;
 pub mod reconcile;
+pub mod routing;
 pub mod tables;
 pub mod time;
 pub mod uploads;

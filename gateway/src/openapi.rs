@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::{
     OpenApi, ToSchema,
     openapi::{
-        Components,
+        Components, ContentBuilder, Ref, ResponseBuilder,
         security::{Http, HttpAuthScheme, SecurityScheme},
     },
 };
@@ -85,9 +85,39 @@ pub(crate) fn routes() -> Router<App> {
         .split_for_parts();
     // OpenAPI has no path parameter that spans slashes, so this one is described apart.
     let (_, file) = OpenApiRouter::<App>::new().routes(routes!(media::get)).split_for_parts();
+    let mut description = description.merge_from(file);
+    declare_problems(&mut description);
     router
         .route("/media/{*key}", routing::get(media::get))
-        .merge(SwaggerUi::new("/docs").url("/openapi.json", description.merge_from(file)))
+        .merge(SwaggerUi::new("/docs").url("/openapi.json", description))
+}
+
+/// Whatever an operation does not say about its errors: they are problems. Some come from layers
+/// around every handler, which its own declaration cannot know of.
+fn declare_problems(description: &mut utoipa::openapi::OpenApi) {
+    let problem = |about: &str| {
+        let body = Ref::from_schema_name("ProblemBody");
+        let content = ContentBuilder::new().schema(Some(body)).build();
+        ResponseBuilder::new()
+            .description(about)
+            .content("application/problem+json", content)
+            .build()
+    };
+    for item in description.paths.paths.values_mut() {
+        let operations = [
+            &mut item.get,
+            &mut item.put,
+            &mut item.post,
+            &mut item.delete,
+            &mut item.patch,
+        ];
+        for operation in operations.into_iter().flatten() {
+            for (statuses, about) in [("4XX", "refused"), ("5XX", "not possible now")] {
+                let known = &mut operation.responses.responses;
+                known.entry(statuses.to_owned()).or_insert_with(|| problem(about).into());
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -38,6 +38,7 @@ pub(crate) enum Code {
     RateLimited,
     Internal,
     Unavailable,
+    ModelUnavailable,
 }
 
 impl Code {
@@ -82,6 +83,9 @@ impl Code {
             Self::RateLimited => (S::TOO_MANY_REQUESTS, "rate_limited", "Too many requests"),
             Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
             Self::Unavailable => (S::SERVICE_UNAVAILABLE, "unavailable", "Unavailable"),
+            Self::ModelUnavailable => {
+                (S::SERVICE_UNAVAILABLE, "model_unavailable", "Model unavailable")
+            }
         }
     }
 

@@ -12,8 +12,12 @@ mod m20261101_000005_uploads;
 mod m20261101_000006_callbacks;
 mod m20261101_000007_retention;
 mod m20261101_000008_billed_units;
+mod m20261126_000010_sign_in;
+mod m20261126_000011_audit;
 mod m20261126_000020_key_rules;
 mod m20261126_000021_usage_log;
+mod m20261126_000030_routing;
+mod m20261126_000040_thumbnails;
 
 use sea_orm::{ConnectionTrait, DbErr};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
@@ -33,8 +37,12 @@ impl MigratorTrait for Migrator {
             Box::new(m20261101_000006_callbacks::Migration),
             Box::new(m20261101_000007_retention::Migration),
             Box::new(m20261101_000008_billed_units::Migration),
+            Box::new(m20261126_000010_sign_in::Migration),
+            Box::new(m20261126_000011_audit::Migration),
             Box::new(m20261126_000020_key_rules::Migration),
             Box::new(m20261126_000021_usage_log::Migration),
+            Box::new(m20261126_000030_routing::Migration),
+            Box::new(m20261126_000040_thumbnails::Migration),
         ]
     }
 }

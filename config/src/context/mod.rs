@@ -24,6 +24,7 @@ use crate::{
     net::Guarded,
     queue::Queue,
     rates::Rates,
+    routes::Routes,
     settings::Settings,
     shutdown::Shutdown,
     telemetry::Metrics,
@@ -55,6 +56,8 @@ pub struct Context {
     pub limiter: Limiter,
     /// How often somebody may ask us.
     pub rates: Rates,
+    /// Which routes to providers may be called.
+    pub routes: Routes,
     /// Fetches what users point to.
     pub guarded: Guarded,
     /// The time.
@@ -116,6 +119,7 @@ impl Context {
             parts.announcer.clone(),
             parts.metrics.clone(),
             parts.clock.clone(),
+            parts.settings.workers.max_in_flight.clone(),
         );
         let limits = BatcherLimits {
             group: parts.settings.submit.max_batch.get(),
@@ -129,7 +133,6 @@ impl Context {
             process_id: ProcessId::generate(),
             writer: Writer::start(&parts.db, WRITER_LANES),
             batcher,
-            db: parts.db,
             queue: parts.queue,
             announcer: parts.announcer,
             media: parts.media,
@@ -137,6 +140,8 @@ impl Context {
             callbacks: parts.callbacks,
             limiter: parts.limiter,
             rates: parts.rates,
+            routes: Routes::start(parts.db.clone(), parts.clock.clone()),
+            db: parts.db,
             guarded: parts.guarded,
             clock: parts.clock,
             catalogue: Arc::new(parts.catalogue),

@@ -11,6 +11,6 @@ pub use key::{
     KeyInForce, KeySecret, NewKey, SpendPeriod, SpendingLimit, authenticate, create_key, note_use,
     revoke_key,
 };
-pub use own_keys::{KeyRefused, MOST_KEYS, keys, make_key};
+pub use own_keys::{KeyRefused, MOST_KEYS, keys, make_key, revoke_own_key};
 pub use people::{AccountError, NewUser, PersonalWorkspace, create_user, find_workspace, wallet};
 pub use spending::{Allowances, forget_spending};

@@ -47,12 +47,13 @@ pub use guarded::JobRef;
 pub use late::accepted_late;
 pub use order::{Candidate, pick};
 pub use outcome::{AttemptOutcome, Kind, Usage};
+pub(crate) use progress::requeue;
 pub use progress::{
     Acceptance, HandBack, accepted, bound, finished_at_once, hand_back, mark_cancel_sent,
     media_ready, poll_again, store_again, uncertain,
 };
 pub use rescue::rescue;
-pub use settle::{Ending, Failure, NewOutput, end, note_usage, succeed};
+pub use settle::{Ending, Failure, NewOutput, NewThumbnail, end, note_usage, succeed};
 pub use state::{IllegalMove, JobState, PublicStatus};
 pub use submit::{NewJob, Replay, Verdict, find_replay};
 pub use sweep::{push_again, sweep};

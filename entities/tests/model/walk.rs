@@ -63,11 +63,7 @@ impl Walk {
         let mut model = Model::default();
         let now = Timestamp(1_000_000_000_000_000);
         for n in 0..4 {
-            let new = NewUser {
-                email: format!("user{n}@example.com"),
-                name: None,
-                dispatch_limit: SLOTS,
-            };
+            let new = NewUser::vouched_for(format!("user{n}@example.com"), None, SLOTS);
             let tx = db.begin().await.unwrap();
             let made = accounts::create_user(&tx, &new, now).await.unwrap();
             ledger::grant(&tx, made.workspace.id, Credits(500), "start", now).await.unwrap();
@@ -166,7 +162,7 @@ impl Walk {
 
     async fn dispatch(&mut self) -> &'static str {
         let tx = self.db.begin().await.unwrap();
-        let (effects, last) = job::dispatch(&tx, POOL, self.last, self.now).await.unwrap();
+        let (effects, last) = job::dispatch(&tx, POOL, None, self.last, self.now).await.unwrap();
         tx.commit().await.unwrap();
         self.last = last;
         let (mut turns, mut rounds) = (BTreeMap::<WorkspaceId, u32>::new(), Vec::new());
@@ -546,6 +542,7 @@ fn files(id: JobId, count: u32) -> Vec<NewOutput> {
             width: Some(1),
             height: Some(1),
             duration: None,
+            thumbnail: None,
         })
         .collect()
 }

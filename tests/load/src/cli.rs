@@ -28,8 +28,8 @@ pub(crate) enum Trial {
     Get(GetArgs),
     /// Time from submit to the provider, one job at a time.
     Latency(LatencyArgs),
-    /// Memory of each process with many jobs in flight.
-    Memory(MemoryArgs),
+    /// Memory, work and delays with many videos in flight at a slow provider.
+    Flight(FlightArgs),
 }
 
 /// Which servers are measured, and as whom.
@@ -134,17 +134,51 @@ pub(crate) struct LatencyArgs {
     pub(crate) count: u32,
 }
 
-/// `load memory`
+/// `load flight`
 #[derive(Debug, Clone, Args)]
-pub(crate) struct MemoryArgs {
+pub(crate) struct FlightArgs {
     #[command(flatten)]
     pub(crate) target: Target,
+    /// Whose videos.
+    #[arg(long, value_enum, default_value_t = At::Demo)]
+    pub(crate) at: At,
     /// How many jobs are in flight at once.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) count: u32,
+    /// How long a simulated provider takes for each; the demo provider takes ten minutes.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3_600))]
+    pub(crate) latency_seconds: u32,
+    /// Submits per second; as fast as they are answered unless given. So many times the latency is
+    /// what can be in flight.
+    #[arg(long, value_parser = rate)]
+    pub(crate) rate: Option<f64>,
+    /// The simulated provider cannot call us: every result is found by polling.
+    #[arg(long)]
+    pub(crate) no_callbacks: bool,
+    /// How long work is watched while nothing happens, before the first job and with all in flight.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=600))]
+    pub(crate) window_seconds: u32,
     /// Give up after this time.
     #[arg(long, default_value_t = 600)]
     pub(crate) timeout_seconds: u32,
+}
+
+/// Where the jobs of `load flight` run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum At {
+    /// The demo provider.
+    Demo,
+    /// fal.ai, simulated.
+    Fal,
+    /// kie.ai, simulated; it takes 20 new jobs within 10 seconds.
+    Kie,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate.is_finite() && rate > 0.0 => Ok(rate),
+        _ => Err("write it as a number above zero".to_owned()),
+    }
 }
 
 fn loopback(text: &str) -> Result<SocketAddr, String> {

@@ -1,7 +1,10 @@
 //! Starts a simulator by hand.
 
+use std::{io, path::PathBuf};
+
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
+use sim::serve::Door;
 
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -13,21 +16,18 @@ struct Arguments {
 enum Service {
     /// Hugging Face's hub and router.
     Huggingface {
-        /// On loopback.
-        #[arg(long)]
-        port: u16,
+        #[command(flatten)]
+        place: Place,
     },
     /// kie.ai's market API.
     Kie {
-        /// On loopback.
-        #[arg(long)]
-        port: u16,
+        #[command(flatten)]
+        place: Place,
     },
     /// fal.ai's queue.
     Fal {
-        /// On loopback.
-        #[arg(long)]
-        port: u16,
+        #[command(flatten)]
+        place: Place,
         /// The key that it lets in.
         #[arg(long, default_value = sim::fal::KEY)]
         key: String,
@@ -37,11 +37,31 @@ enum Service {
     },
 }
 
+#[derive(Debug, Args)]
+struct Place {
+    /// On loopback; 0 takes any.
+    #[arg(long)]
+    port: u16,
+    /// Speak TLS. A certificate is made in this folder (by openssl), and `ca.pem`, which the
+    /// client is to trust.
+    #[arg(long, value_name = "FOLDER")]
+    tls: Option<PathBuf>,
+}
+
+impl Place {
+    async fn door(&self) -> io::Result<Door> {
+        match &self.tls {
+            None => Door::plain(self.port).await,
+            Some(folder) => Door::secure(self.port, folder).await,
+        }
+    }
+}
+
 #[tokio::main]
 async fn main() -> Result<()> {
     match Arguments::parse().service {
-        Service::Huggingface { port } => {
-            let (sim, server) = sim::huggingface::start(port).await?;
+        Service::Huggingface { place } => {
+            let (sim, server) = sim::huggingface::start_behind(place.door().await?);
             say(&format!(
                 "Hugging Face is simulated at {base}\n\n\
                  HF_TOKEN={token} TIKTOMATO__PROVIDERS__HF_URL={base} \
@@ -53,8 +73,8 @@ async fn main() -> Result<()> {
             ));
             server.forever().await?;
         }
-        Service::Kie { port } => {
-            let (sim, server) = sim::kie::start(port).await?;
+        Service::Kie { place } => {
+            let (sim, server) = sim::kie::start_behind(place.door().await?)?;
             say(&format!(
                 "kie.ai is simulated at {base}\n\n\
                  KIE_API_KEY={key} TIKTOMATO__PROVIDERS__KIE_URL={base} \
@@ -65,8 +85,8 @@ async fn main() -> Result<()> {
             ));
             server.forever().await?;
         }
-        Service::Fal { port, key, user_id } => {
-            let (sim, server) = sim::fal::start_as(port, &key, &user_id).await?;
+        Service::Fal { place, key, user_id } => {
+            let (sim, server) = sim::fal::start_as(place.door().await?, &key, &user_id)?;
             say(&format!(
                 "fal.ai is simulated at {base}\n\n\
                  FAL_KEY={key} TIKTOMATO__PROVIDERS__FAL_URL={base} \
