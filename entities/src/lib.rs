@@ -23,6 +23,7 @@ pub mod routing;
 pub mod tables;
 pub mod time;
 pub mod uploads;
+pub mod usage;
 pub mod writer;
 
 pub use credits::Credits;

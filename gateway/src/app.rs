@@ -21,6 +21,8 @@ use crate::{
     limits::{Limits, limit},
     openapi, platform,
     problem::{Code, Problem},
+    rate::Quotas,
+    usage_log::{UsageLog, log},
     waiters::Waiters,
 };
 
@@ -31,6 +33,9 @@ pub(crate) struct App {
     pub(crate) waiters: Waiters,
     pub(crate) callers: Callers,
     pub(crate) last_use: LastUse,
+    pub(crate) usage_log: UsageLog,
+    /// What the settings allow.
+    pub(crate) quotas: Quotas,
     /// Cancelled when the process begins to drain: waits and streams end.
     pub(crate) draining: CancellationToken,
 }
@@ -45,13 +50,16 @@ pub fn router(context: Context) -> Router {
     let last_use = LastUse::start(&context);
     let limits = Limits::new(&context.settings);
     let callers = Callers::start(&context, draining.clone());
-    let app = App { context, waiters, callers, last_use, draining };
+    let usage_log = UsageLog::start(&context);
+    let quotas = Quotas::new(&context.settings);
+    let app = App { context, waiters, callers, last_use, usage_log, quotas, draining };
     openapi::routes()
         .fallback(|| async { Problem::new(Code::NotFound, "There is nothing at this address.") })
         .layer(DefaultBodyLimit::max(body_limit))
         .layer(middleware::from_fn_with_state(app.clone(), identify))
         .layer(middleware::from_fn_with_state(limits, limit))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(app.clone(), log))
         .layer(middleware::from_fn_with_state(app.clone(), finish))
         .with_state(app)
 }

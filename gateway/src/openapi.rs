@@ -13,7 +13,7 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 use utoipa_swagger_ui::SwaggerUi;
 
-use crate::{app::App, callbacks, credits, jobs, media, models, uploads};
+use crate::{app::App, callbacks, credits, jobs, keys, media, models, uploads, usage};
 
 /// A list, as every resource has it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -79,6 +79,9 @@ pub(crate) fn routes() -> Router<App> {
         .routes(routes!(models::get))
         .routes(routes!(credits::wallet))
         .routes(routes!(credits::entries))
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::revoke))
+        .routes(routes!(usage::summary))
         .split_for_parts();
     // OpenAPI has no path parameter that spans slashes, so this one is described apart.
     let (_, file) = OpenApiRouter::<App>::new().routes(routes!(media::get)).split_for_parts();

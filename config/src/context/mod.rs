@@ -23,6 +23,7 @@ use crate::{
     media::{MediaLinks, MediaStore},
     net::Guarded,
     queue::Queue,
+    rates::Rates,
     routes::Routes,
     settings::Settings,
     shutdown::Shutdown,
@@ -55,6 +56,8 @@ pub struct Context {
     pub callbacks: CallbackLinks,
     /// Limits on calls that all processes keep together.
     pub limiter: Limiter,
+    /// How often somebody may ask us.
+    pub rates: Rates,
     /// Which routes to providers may be called.
     pub routes: Routes,
     /// Fetches what users point to.
@@ -88,6 +91,8 @@ pub struct Parts {
     pub callbacks: CallbackLinks,
     /// Limits on calls that all processes keep together.
     pub limiter: Limiter,
+    /// How often somebody may ask us.
+    pub rates: Rates,
     /// Fetches what users point to.
     pub guarded: Guarded,
     /// The time.
@@ -138,6 +143,7 @@ impl Context {
             links: parts.links,
             callbacks: parts.callbacks,
             limiter: parts.limiter,
+            rates: parts.rates,
             routes: Routes::start(parts.db.clone(), parts.clock.clone()),
             db: parts.db,
             guarded: parts.guarded,
