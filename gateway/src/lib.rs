@@ -11,6 +11,7 @@
 //! | `address`, `browser` | where a request comes from |
 //! | `auth`, `callers`, `extract`, `json` | what comes in |
 //! | `jobs/`, `models`, `credits`, `media` | a file for each resource |
+//! | `people/` | signing up and in, sessions, pages |
 //! | `waiters` | waking whoever waits for a job |
 //! | `limits` | how many requests at the same time, and for how long |
 //! | `last_use` | when each key was last used |
@@ -32,6 +33,7 @@ mod limits;
 mod media;
 mod models;
 mod openapi;
+mod people;
 mod platform;
 mod problem;
 mod range;

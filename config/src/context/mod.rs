@@ -20,9 +20,12 @@ use crate::{
     catalogue::Catalogue,
     clock::Clock,
     limiter::Limiter,
+    mail::Mailer,
     media::{MediaLinks, MediaStore},
     net::Guarded,
+    passwords::Passwords,
     queue::Queue,
+    secrets::MasterSecrets,
     settings::Settings,
     shutdown::Shutdown,
     telemetry::Metrics,
@@ -54,6 +57,10 @@ pub struct Context {
     pub limiter: Limiter,
     /// Fetches what users point to.
     pub guarded: Guarded,
+    /// Signs what must come back to us unchanged.
+    pub secrets: MasterSecrets,
+    /// Sends mails.
+    pub mailer: Mailer,
     /// The time.
     pub clock: Clock,
     /// The models.
@@ -64,6 +71,8 @@ pub struct Context {
     pub settings: Arc<Settings>,
     /// Tells when to stop.
     pub shutdown: Shutdown,
+    /// Hashes passwords, a few at a time.
+    pub passwords: Passwords,
     outbox: Outbox,
 }
 
@@ -85,6 +94,10 @@ pub struct Parts {
     pub limiter: Limiter,
     /// Fetches what users point to.
     pub guarded: Guarded,
+    /// Signs what must come back to us unchanged.
+    pub secrets: MasterSecrets,
+    /// Sends mails.
+    pub mailer: Mailer,
     /// The time.
     pub clock: Clock,
     /// The models.
@@ -132,6 +145,9 @@ impl Context {
             callbacks: parts.callbacks,
             limiter: parts.limiter,
             guarded: parts.guarded,
+            secrets: parts.secrets,
+            mailer: parts.mailer,
+            passwords: Passwords::default(),
             clock: parts.clock,
             catalogue: Arc::new(parts.catalogue),
             metrics: parts.metrics,
