@@ -32,6 +32,9 @@ const TRANSACTION_IDLE: Duration = Duration::from_secs(5);
 /// The most connections for statements that write whole groups: one for each lane.
 const GROUP_CONNECTIONS: u32 = 10;
 
+/// A transaction of the database, taken back when it is dropped before its commit.
+pub type Transaction = DatabaseTransaction;
+
 /// The database. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Db {

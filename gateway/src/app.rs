@@ -19,7 +19,9 @@ use crate::{
     finish::finish,
     last_use::LastUse,
     limits::{Limits, limit},
-    openapi, platform,
+    openapi,
+    people::{Google, guard},
+    platform,
     problem::{Code, Problem},
     rate::Quotas,
     usage_log::{UsageLog, log},
@@ -36,6 +38,8 @@ pub(crate) struct App {
     pub(crate) usage_log: UsageLog,
     /// What the settings allow.
     pub(crate) quotas: Quotas,
+    /// Set up or not.
+    pub(crate) google: Option<Google>,
     /// Cancelled when the process begins to drain: waits and streams end.
     pub(crate) draining: CancellationToken,
 }
@@ -52,9 +56,11 @@ pub fn router(context: Context) -> Router {
     let callers = Callers::start(&context, draining.clone());
     let usage_log = UsageLog::start(&context);
     let quotas = Quotas::new(&context.settings);
-    let app = App { context, waiters, callers, last_use, usage_log, quotas, draining };
+    let google = Google::new(&context);
+    let app = App { context, waiters, callers, last_use, usage_log, quotas, google, draining };
     openapi::routes()
         .fallback(|| async { Problem::new(Code::NotFound, "There is nothing at this address.") })
+        .layer(middleware::from_fn_with_state(app.clone(), guard))
         .layer(DefaultBodyLimit::max(body_limit))
         .layer(middleware::from_fn_with_state(app.clone(), identify))
         .layer(middleware::from_fn_with_state(limits, limit))

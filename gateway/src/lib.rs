@@ -11,6 +11,7 @@
 //! | `address`, `browser` | where a request comes from |
 //! | `auth`, `callers`, `extract`, `json` | what comes in |
 //! | `jobs/`, `models`, `credits`, `keys`, `usage`, `media` | a file for each resource |
+//! | `people/` | signing up and in, sessions, pages |
 //! | `waiters` | waking whoever waits for a job |
 //! | `limits` | how many requests at the same time, and for how long |
 //! | `rate` | how often somebody may ask |
@@ -35,6 +36,7 @@ mod limits;
 mod media;
 mod models;
 mod openapi;
+mod people;
 mod platform;
 mod problem;
 mod range;

@@ -137,6 +137,11 @@ pub(crate) fn retention(context: &Context) -> Duration {
     context.settings.retention.content
 }
 
+/// Whether people reach us by https, be it through a proxy in front.
+pub(crate) fn is_https(context: &Context) -> bool {
+    context.settings.gateway.public_url.as_url().scheme() == "https"
+}
+
 /// The largest request body, in bytes.
 pub(crate) fn body_limit(context: &Context) -> usize {
     context.settings.limits.body_bytes

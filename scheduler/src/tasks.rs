@@ -3,7 +3,10 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use config::{context::Context, media::MediaError, routes, settings::Settings};
-use entities::{Effects, Timestamp, WriteError, accounts, job, pools, reconcile, uploads, usage};
+use entities::{
+    Effects, Timestamp, WriteError, accounts, audit, job, mail, pools, reconcile, throttle,
+    uploads, usage,
+};
 use futures::future::BoxFuture;
 use sea_orm::{DatabaseTransaction, DbErr};
 use uuid::Uuid;
@@ -18,6 +21,9 @@ const USAGE_BATCH: u64 = 5_000;
 /// Days of the usage log that are made ahead.
 const USAGE_DAYS_AHEAD: u16 = 7;
 
+/// The most audit events that are deleted at once.
+const EVENTS: u64 = 2_000;
+
 /// A periodic task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Task {
@@ -31,11 +37,12 @@ pub(crate) enum Task {
     Uploads,
     UsageLog,
     Forget,
+    Accounts,
     Staging,
 }
 
 /// All of them.
-pub(crate) const TASKS: [Task; 11] = [
+pub(crate) const TASKS: [Task; 12] = [
     Task::Rescue,
     Task::Sweep,
     Task::Deadlines,
@@ -46,6 +53,7 @@ pub(crate) const TASKS: [Task; 11] = [
     Task::Uploads,
     Task::UsageLog,
     Task::Forget,
+    Task::Accounts,
     Task::Staging,
 ];
 
@@ -62,6 +70,7 @@ impl Task {
             Self::Uploads => "uploads",
             Self::UsageLog => "usage_log",
             Self::Forget => "forget",
+            Self::Accounts => "accounts",
             Self::Staging => "staging",
         }
     }
@@ -72,6 +81,7 @@ impl Task {
             Self::Deadlines | Self::Gauges => Duration::from_secs(2),
             Self::Expire | Self::Uploads | Self::UsageLog => Duration::from_secs(5),
             Self::Reconcile => settings.scheduler.reconcile,
+            Self::Accounts => Duration::from_secs(30),
             Self::Forget => Duration::from_secs(600),
             Self::Staging => Duration::from_secs(3_600),
         }
@@ -111,6 +121,7 @@ impl Task {
                 accounts::forget_spending(context.db.write(), now).await.map_err(failed)?;
                 pools::forget_dead(context.db.write()).await.map_err(failed)
             }
+            Self::Accounts => forget_accounts_past(context, now).await.map_err(failed),
             Self::Staging => {
                 staging(context).await;
                 Ok(())
@@ -229,6 +240,28 @@ async fn gauges(context: &Context) -> Result<(), DbErr> {
     context.metrics.pools(&pools, &context.settings.workers.max_in_flight);
     let (board, settings) = (context.routes.board(), &context.settings.providers);
     context.metrics.routes(&routes::overview(&board, context.catalogue.routes(), settings));
+    Ok(())
+}
+
+/// Deletes what is over: sessions, sign-ups that nobody confirmed, links in mails, throttles, and
+/// a small batch of old audit events.
+async fn forget_accounts_past(context: &Context, now: Timestamp) -> Result<(), DbErr> {
+    let (db, settings) = (context.db.write(), &context.settings);
+    let sessions =
+        accounts::delete_old_sessions(db, settings.accounts.session_terms(), now).await?;
+    let sign_ups = accounts::delete_old_sign_ups(db, now).await?;
+    let links = mail::delete_old(db, now).await?;
+    throttle::delete_old(db, now).await?;
+    let before = now.before(settings.retention.audit);
+    let events = audit::delete_old(db, before, EVENTS).await?;
+    for (kind, count) in [
+        ("session", sessions),
+        ("sign_up", sign_ups),
+        ("mail_link", links),
+        ("audit_event", events),
+    ] {
+        context.metrics.retention_deleted(kind, usize::try_from(count).unwrap_or(usize::MAX));
+    }
     Ok(())
 }
 

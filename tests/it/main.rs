@@ -49,6 +49,7 @@ macro_rules! distributed {
     };
 }
 
+mod audit;
 mod auth;
 mod bad_input;
 mod bad_requests;
@@ -66,6 +67,7 @@ mod fal_callbacks;
 mod fal_faults;
 mod frozen;
 mod gateways;
+mod google;
 mod harness;
 mod huggingface;
 mod idempotency;
@@ -86,10 +88,14 @@ mod race;
 mod reconcile;
 mod retention;
 mod routing;
+mod sessions;
+mod sign_in;
+mod sign_up;
 mod start;
 mod start_refused;
 mod steps;
 mod thumbnails;
+mod tls;
 mod uploads;
 mod usage;
 mod waits;

@@ -10,9 +10,11 @@ use config::{
     clock::Clock,
     context::{Context, Parts},
     limiter::Limiter,
+    mail::Mailer,
     media::{MediaKey, MediaLinks, MediaStore, PutLimits},
     net::{Fetcher, Guarded},
     queue::Queue,
+    rates::Rates,
     secrets::MasterSecrets,
     settings::{Mode, Settings, Sources},
     shutdown::Shutdown,
@@ -47,15 +49,20 @@ async fn engine(folder: &std::path::Path) -> Engine {
     let now = clock.clone();
     let provider = DemoProvider::new(folder, LEASE, Arc::new(move || now.now())).unwrap();
     let callbacks = CallbackLinks::new(secrets.clone(), settings.gateway.public_url.clone());
+    let public_url = settings.gateway.public_url.clone();
+    let mailer = Mailer::new(&settings.mail, secrets.clone(), public_url).unwrap();
     let context = Context::start(Parts {
         db,
         callbacks,
         limiter: Limiter::local(),
+        rates: Rates::local(),
         guarded: Guarded::new(settings.inputs.allowed()).unwrap(),
         queue: Queue::memory(),
         announcer: Announcer::local(),
         media: MediaStore::local(folder).unwrap(),
-        links: MediaLinks::new(secrets, base, LEASE),
+        links: MediaLinks::new(secrets.clone(), base, LEASE),
+        secrets,
+        mailer,
         clock,
         catalogue: Catalogue::built_in().unwrap(),
         metrics: Metrics::new().unwrap(),

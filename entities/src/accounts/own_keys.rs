@@ -122,7 +122,8 @@ async fn note(
     origin: &Origin,
     now: Timestamp,
 ) -> Result<(), DbErr> {
-    let event = Event::own(caller.user_id, action, origin, now).with(serde_json::json!({"key": key}));
+    let event =
+        Event::own(caller.user_id, action, origin, now).with(serde_json::json!({"key": key}));
     audit::record(tx, event).await?;
     Ok(())
 }
