@@ -2,14 +2,16 @@
 //!
 //! The new file is written beside the old one and takes its place in one step. Writers hold a
 //! shared lock on `accepted.lock` meanwhile, and whoever tidies an exclusive one, so that no line
-//! goes to a file that nobody will read. The kernel frees the locks of a killed process.
+//! goes to a file that nobody will read. The kernel frees the locks of a killed process; those of a
+//! frozen one are not waited for: a line is then refused, and tidying is left for later.
 
 use std::{
     collections::HashSet,
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, BufRead as _, BufReader, BufWriter, ErrorKind, Write as _},
     path::PathBuf,
     sync::{Mutex, PoisonError},
+    thread,
     time::Duration,
 };
 
@@ -19,6 +21,11 @@ use super::{Line, parse};
 
 /// How often at most.
 const EVERY: Duration = Duration::from_secs(60 * 60);
+
+/// How often a lock is tried, and how soon again. Nobody holds one for longer than it takes to write
+/// the file.
+const TRIES: u32 = 500;
+const AGAIN: Duration = Duration::from_millis(10);
 
 /// A lock that is held until this is dropped.
 pub(super) struct Held(#[expect(dead_code, reason = "closing it frees the lock")] File);
@@ -38,8 +45,10 @@ impl Tidy {
     /// For as long as a line is added.
     pub(super) fn writer(&self) -> io::Result<Held> {
         let file = self.lock_file()?;
-        file.lock_shared()?;
-        Ok(Held(file))
+        if patiently(|| file.try_lock_shared())? {
+            return Ok(Held(file));
+        }
+        Err(io::Error::new(ErrorKind::TimedOut, "somebody is writing it anew"))
     }
 
     pub(super) fn run_if_due(&self, now: Timestamp) -> io::Result<()> {
@@ -59,7 +68,10 @@ impl Tidy {
     pub(super) fn run(&self, now: Timestamp) -> io::Result<()> {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = now;
         let lock = self.lock_file()?;
-        lock.lock()?;
+        if !patiently(|| lock.try_lock())? {
+            tracing::warn!("the demo provider's record is in use; it is tidied another time");
+            return Ok(());
+        }
         let old = match File::open(&self.path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             old => old?,
@@ -107,4 +119,16 @@ impl Tidy {
         let path = self.path.with_extension("lock");
         OpenOptions::new().write(true).create(true).truncate(false).open(path)
     }
+}
+
+/// Tries to lock for a while; whether it is locked.
+fn patiently(mut lock: impl FnMut() -> Result<(), TryLockError>) -> io::Result<bool> {
+    for _ in 0..TRIES {
+        match lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::WouldBlock) => thread::sleep(AGAIN),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    Ok(false)
 }
