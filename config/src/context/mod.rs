@@ -25,6 +25,7 @@ use crate::{
     net::Guarded,
     passwords::Passwords,
     queue::Queue,
+    rates::Rates,
     secrets::MasterSecrets,
     settings::Settings,
     shutdown::Shutdown,
@@ -55,6 +56,8 @@ pub struct Context {
     pub callbacks: CallbackLinks,
     /// Limits on calls that all processes keep together.
     pub limiter: Limiter,
+    /// How often somebody may ask us.
+    pub rates: Rates,
     /// Fetches what users point to.
     pub guarded: Guarded,
     /// Signs what must come back to us unchanged.
@@ -92,6 +95,8 @@ pub struct Parts {
     pub callbacks: CallbackLinks,
     /// Limits on calls that all processes keep together.
     pub limiter: Limiter,
+    /// How often somebody may ask us.
+    pub rates: Rates,
     /// Fetches what users point to.
     pub guarded: Guarded,
     /// Signs what must come back to us unchanged.
@@ -144,6 +149,7 @@ impl Context {
             links: parts.links,
             callbacks: parts.callbacks,
             limiter: parts.limiter,
+            rates: parts.rates,
             guarded: parts.guarded,
             secrets: parts.secrets,
             mailer: parts.mailer,

@@ -4,12 +4,14 @@ mod caller;
 mod identities;
 mod key;
 pub mod password;
-mod people;
 mod recovery;
 mod sessions;
 mod sign_up;
 
 pub use identities::{Claims, Federated, find_federated, sign_up_federated};
+mod own_keys;
+mod people;
+pub(crate) mod spending;
 
 pub use caller::{Caller, Credential, Scope, Scopes, UnknownScope};
 pub use key::{
@@ -29,3 +31,5 @@ pub use sign_up::{
     NewSignUp, SIGN_UP_LASTS, Terms, ask_sign_up, delete_old_sign_ups, forget_sign_ups,
     verify_sign_up,
 };
+pub use own_keys::{KeyRefused, MOST_KEYS, keys, make_key};
+pub use spending::{Allowances, forget_spending};
