@@ -16,6 +16,7 @@ mod m20261126_000010_sign_in;
 mod m20261126_000011_audit;
 mod m20261126_000020_key_rules;
 mod m20261126_000021_usage_log;
+mod m20261126_000050_privacy;
 
 use sea_orm::{ConnectionTrait, DbErr};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
@@ -39,6 +40,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000011_audit::Migration),
             Box::new(m20261126_000020_key_rules::Migration),
             Box::new(m20261126_000021_usage_log::Migration),
+            Box::new(m20261126_000050_privacy::Migration),
         ]
     }
 }

@@ -7,6 +7,8 @@
 //! | `submit` | a hint becomes a claim, an attempt, and one call to the provider |
 //! | `look` | what the poll loop does with a job: poll, cancel, look a lost answer up |
 //! | `callbacks` | what providers reported, judged |
+//! | `copies` | providers are asked to delete what they keep of accounts that ended |
+//! | `exports` | copies of their data that people ask for |
 //! | `inputs` | uploads become links or bytes |
 //! | `store` | copying the media and settling |
 //! | `providers` | the providers, each in its folder, behind one trait |
@@ -15,7 +17,9 @@
 //! Killed at any point, its jobs are taken back when their leases expire.
 
 mod callbacks;
+mod copies;
 mod engine;
+pub mod exports;
 mod inputs;
 mod look;
 mod poll;

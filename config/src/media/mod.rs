@@ -1,7 +1,7 @@
 //! Media files: stored whole or not at all, checked before they are visible, served by signed
 //! links.
 //!
-//! Stored: objects under `jobs/…` and `uploads/…` (whole) and `staging/…` (being copied; removed when the copy
+//! Stored: objects under `jobs/…`, `uploads/…` and `exports/…` (whole) and `staging/…` (being copied; removed when the copy
 //! ends, and by the scheduler when a crash left one). What can fail is in [`MediaError`].
 
 mod boxes;
@@ -10,9 +10,11 @@ mod key;
 mod link;
 mod probe;
 mod store;
+mod sweep;
 mod whole;
 
 pub use key::{BadKey, MediaKey};
 pub use link::{LinkError, MediaLinks};
 pub use probe::ContentType;
 pub use store::{File, MediaError, MediaStore, PutLimits, Stored};
+pub use sweep::Found;

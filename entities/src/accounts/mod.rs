@@ -18,6 +18,7 @@ pub use key::{
     KeyInForce, KeySecret, NewKey, SpendPeriod, SpendingLimit, authenticate, create_key, note_use,
     revoke_key,
 };
+pub use own_keys::{KeyRefused, MOST_KEYS, keys, make_key};
 pub use people::{
     AccountError, NewUser, PersonalWorkspace, canonical, create_user, find_by_email,
     find_workspace, personal_workspace, wallet,
@@ -31,5 +32,4 @@ pub use sign_up::{
     NewSignUp, SIGN_UP_LASTS, Terms, ask_sign_up, delete_old_sign_ups, forget_sign_ups,
     verify_sign_up,
 };
-pub use own_keys::{KeyRefused, MOST_KEYS, keys, make_key};
 pub use spending::{Allowances, forget_spending};
