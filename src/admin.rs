@@ -2,7 +2,7 @@
 
 mod providers;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Result, anyhow};
 use clap::{Args, Subcommand};
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cli::{Files, say},
-    start,
+    people, start,
 };
 
 #[derive(Debug, Args)]
@@ -53,6 +53,35 @@ enum Command {
         #[arg(long)]
         reason: String,
     },
+    /// Write everything that is stored about a user to a zip file.
+    ExportUser {
+        /// The user's email address.
+        #[arg(long)]
+        user: String,
+        /// The file, which must not exist yet.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Correct a user's name or address.
+    UpdateUser {
+        /// The user's email address.
+        #[arg(long)]
+        user: String,
+        /// The name; nothing removes it.
+        #[arg(long)]
+        name: Option<String>,
+        /// The new address, which you vouch for.
+        #[arg(long)]
+        email: Option<String>,
+    },
+    /// Delete a user with everything that belongs to them; the receipt tells how far it has come.
+    DeleteUser {
+        /// The user's email address.
+        #[arg(long)]
+        user: String,
+    },
+    /// What is stored about people, and whether every promise about it is kept; exit 1 if not.
+    PrivacyReport,
     /// Check every invariant; exit 1 when one is broken.
     Reconcile,
     /// Switch providers and their routes off and on, and see why one is not used.
@@ -77,6 +106,17 @@ pub(crate) async fn run(files: &Files, admin: Admin) -> Result<ExitCode> {
         Command::GrantCredits { user, credits, reason } => {
             grant(&db, &clock, &user, Credits(credits), &reason).await?
         }
+        Command::ExportUser { user, out } => {
+            people::export(&db, &clock, &settings, &user, &out).await?
+        }
+        Command::UpdateUser { user, name, email } => {
+            people::update(&db, &clock, &user, name, email).await?
+        }
+        Command::DeleteUser { user } => {
+            let secrets = start::secrets(&settings, start::mode())?;
+            people::delete(&db, &clock, &settings, &secrets, &user).await?
+        }
+        Command::PrivacyReport => people::report(&db, &clock, &settings).await?,
         Command::Reconcile => check(&db).await?,
         Command::Providers { command } => {
             let catalogue = start::load_catalogue(files).map_err(|all| anyhow!(all.join("; ")))?;

@@ -19,6 +19,7 @@ pub mod leader;
 pub mod ledger;
 pub mod mail;
 pub mod pools;
+pub mod privacy;
 pub mod reconcile;
 pub mod routing;
 pub mod tables;

@@ -12,6 +12,7 @@
 //! | `auth`, `callers`, `extract`, `json` | what comes in |
 //! | `jobs/`, `models`, `credits`, `keys`, `usage`, `media` | a file for each resource |
 //! | `people/` | signing up and in, sessions, pages |
+//! | `account/`, `privacy` | one's own data, and the policy about it |
 //! | `waiters` | waking whoever waits for a job |
 //! | `limits` | how many requests at the same time, and for how long |
 //! | `rate` | how often somebody may ask |
@@ -19,6 +20,7 @@
 //! | `last_use` | when each key was last used |
 //! | `openapi` | the description of all this, for programs |
 
+mod account;
 mod address;
 mod app;
 mod auth;
@@ -38,6 +40,7 @@ mod models;
 mod openapi;
 mod people;
 mod platform;
+mod privacy;
 mod problem;
 mod range;
 mod rate;
