@@ -233,7 +233,9 @@ impl MediaStore {
     {
         let staging = ObjectPath::from(format!("{STAGING}/{}", uuid::Uuid::new_v4().simple()));
         let stored = self.put_staged(key, &staging, source, limits).await;
-        if let Err(error) = self.objects.delete(&staging).await
+        // A file that is stored was moved away from there.
+        if stored.is_err()
+            && let Err(error) = self.objects.delete(&staging).await
             && !matches!(error, object_store::Error::NotFound { .. })
         {
             tracing::warn!(%error, "a staging file was not removed");
