@@ -259,7 +259,10 @@ impl MediaStore {
     {
         let staging = staging(key);
         let stored = self.put_staged(key, &staging, source, limits).await;
-        self.clear(&staging).await;
+        // A file that is stored was moved away from there.
+        if stored.is_err() {
+            self.clear(&staging).await;
+        }
         stored
     }
 
@@ -279,7 +282,9 @@ impl MediaStore {
             Ok(bytes)
         };
         let stored = stored.await;
-        self.clear(&staging).await;
+        if stored.is_err() {
+            self.clear(&staging).await;
+        }
         stored
     }
 
