@@ -11,6 +11,7 @@ use config::context::Context;
 use entities::{
     accounts::{self, AccountError, KeySecret, NewUser},
     ledger,
+    operators::Acting,
 };
 use serde_json::{Value, json};
 
@@ -50,7 +51,8 @@ pub(crate) async fn account(context: &Context) -> Result<Option<Account>> {
     let key = match kept {
         Some(key) if works => key,
         _ => {
-            let (_, secret) = admin::new_key(&context.db, &context.clock, EMAIL, "demo").await?;
+            let by = Acting::at_the_command_line(context.clock.now());
+            let (_, secret) = admin::new_key(&context.db, EMAIL, "demo", &by).await?;
             keep(file, secret.expose())
                 .context("the demo key cannot be kept in the data folder")?;
             secret.expose().to_owned()

@@ -17,6 +17,7 @@ pub mod ids;
 pub mod job;
 pub mod leader;
 pub mod ledger;
+pub mod operators;
 pub mod pools;
 pub mod reconcile;
 pub mod tables;

@@ -11,12 +11,14 @@
 //! | `address`, `browser` | where a request comes from |
 //! | `auth`, `callers`, `extract`, `json` | what comes in |
 //! | `jobs/`, `models`, `credits`, `media` | a file for each resource |
+//! | `admin/` | what operators do |
 //! | `waiters` | waking whoever waits for a job |
 //! | `limits` | how many requests at the same time, and for how long |
 //! | `last_use` | when each key was last used |
 //! | `openapi` | the description of all this, for programs |
 
 mod address;
+mod admin;
 mod app;
 mod auth;
 mod browser;

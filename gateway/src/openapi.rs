@@ -13,7 +13,7 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 use utoipa_swagger_ui::SwaggerUi;
 
-use crate::{app::App, callbacks, credits, jobs, media, models, uploads};
+use crate::{admin, app::App, callbacks, credits, jobs, media, models, uploads};
 
 /// A list, as every resource has it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -79,6 +79,12 @@ pub(crate) fn routes() -> Router<App> {
         .routes(routes!(models::get))
         .routes(routes!(credits::wallet))
         .routes(routes!(credits::entries))
+        .routes(routes!(admin::people::create_user))
+        .routes(routes!(admin::people::create_key))
+        .routes(routes!(admin::people::set_role))
+        .routes(routes!(admin::people::look_up))
+        .routes(routes!(admin::money::grant))
+        .routes(routes!(admin::money::reconcile))
         .split_for_parts();
     // OpenAPI has no path parameter that spans slashes, so this one is described apart.
     let (_, file) = OpenApiRouter::<App>::new().routes(routes!(media::get)).split_for_parts();
@@ -101,13 +107,8 @@ fn declare_problems(description: &mut utoipa::openapi::OpenApi) {
             .build()
     };
     for item in description.paths.paths.values_mut() {
-        let operations = [
-            &mut item.get,
-            &mut item.put,
-            &mut item.post,
-            &mut item.delete,
-            &mut item.patch,
-        ];
+        let operations =
+            [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
         for operation in operations.into_iter().flatten() {
             for (statuses, about) in [("4XX", "refused"), ("5XX", "not possible now")] {
                 let known = &mut operation.responses.responses;

@@ -109,6 +109,11 @@ pub(crate) fn retention(context: &Context) -> Duration {
     context.settings.retention.content
 }
 
+/// How many jobs of a new workspace may be dispatched at once.
+pub(crate) fn dispatch_limit(context: &Context) -> i32 {
+    i32::try_from(context.settings.limits.dispatch_per_workspace.get()).unwrap_or(i32::MAX)
+}
+
 /// The largest request body, in bytes.
 pub(crate) fn body_limit(context: &Context) -> usize {
     context.settings.limits.body_bytes

@@ -20,12 +20,14 @@ pub(crate) enum Code {
     InsufficientCredits,
     MaxCreditsExceeded,
     InsufficientScope,
+    Forbidden,
     LinkExpired,
     LinkInvalid,
     NotFound,
     UnknownModel,
     MethodNotAllowed,
     Timeout,
+    EmailTaken,
     JobLive,
     UploadInUse,
     BodyTooLarge,
@@ -51,6 +53,7 @@ impl Code {
                 (S::PAYMENT_REQUIRED, "max_credits_exceeded", "Price above max_credits")
             }
             Self::InsufficientScope => (S::FORBIDDEN, "insufficient_scope", "Insufficient scope"),
+            Self::Forbidden => (S::FORBIDDEN, "forbidden", "Forbidden"),
             Self::LinkExpired => (S::FORBIDDEN, "link_expired", "Link expired"),
             Self::LinkInvalid => (S::FORBIDDEN, "link_invalid", "Link invalid"),
             Self::NotFound => (S::NOT_FOUND, "not_found", "Not found"),
@@ -59,6 +62,7 @@ impl Code {
                 (S::METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed")
             }
             Self::Timeout => (S::REQUEST_TIMEOUT, "timeout", "Request timed out"),
+            Self::EmailTaken => (S::CONFLICT, "email_taken", "Address is taken"),
             Self::JobLive => (S::CONFLICT, "job_live", "Job is live"),
             Self::UploadInUse => (S::CONFLICT, "upload_in_use", "Upload is in use"),
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body_too_large", "Body too large"),

@@ -12,6 +12,7 @@ pub(crate) use api::{Answer, Api, http, is_terminal, sketch};
 pub(crate) use cluster::{Cluster, Options, admin};
 pub(crate) use db::{Database, uuid_of};
 pub(crate) use process::{Env, Process, run};
+pub(crate) use servers::OwnRedis;
 pub(crate) use wait::{eventually, free_port, within};
 
 /// Which half of the platform's faces a test runs against.
