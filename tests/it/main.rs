@@ -82,6 +82,7 @@ mod outages;
 mod race;
 mod reconcile;
 mod retention;
+mod secrets;
 mod start;
 mod start_refused;
 mod uploads;
