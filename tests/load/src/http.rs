@@ -51,6 +51,19 @@ pub(crate) fn request(method: &str, path: &str, key: &str, body: Option<(&str, &
     text.into_bytes()
 }
 
+/// The bytes of a request of nobody's, as JSON if it has a body.
+pub(crate) fn anonymous(method: &str, path: &str, json: Option<&str>) -> Vec<u8> {
+    let head = format!("{method} {path} HTTP/1.1\r\nhost: load\r\n");
+    let text = match json {
+        Some(json) => format!(
+            "{head}content-type: application/json\r\ncontent-length: {}\r\n\r\n{json}",
+            json.len()
+        ),
+        None => format!("{head}\r\n"),
+    };
+    text.into_bytes()
+}
+
 /// A connection. After an error it is not used again: where the next answer begins is unknown.
 #[derive(Debug)]
 pub(crate) struct Connection {

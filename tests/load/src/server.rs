@@ -148,6 +148,18 @@ impl Servers {
         serde_json::from_str(&text).with_context(|| format!("admin {arguments:?} printed {text}"))
     }
 
+    /// Where the database is.
+    pub(crate) fn database_url(&self) -> String {
+        let found = self.env.iter().find(|(name, _)| name == "DATABASE_URL");
+        let file = self.folder.path().join("data/tiktomato.db");
+        found.map_or_else(|| format!("sqlite://{}?mode=rw", file.display()), |(_, url)| url.clone())
+    }
+
+    /// What the servers keep in files.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
     /// The text of every process' `/metrics`.
     pub(crate) async fn metrics(&self) -> anyhow::Result<String> {
         let mut all = String::new();

@@ -1,10 +1,13 @@
 //! One module for each thing that is measured.
 
+mod auth_cost;
 mod get;
 mod jobs;
 mod latency;
 mod memory;
+mod retention;
 mod submit;
+mod timing;
 
 use std::time::Duration;
 
@@ -23,6 +26,9 @@ pub(crate) async fn run(cli: &Cli, report: &mut Report) -> anyhow::Result<()> {
         Trial::Get(args) => get::run(args, report).await,
         Trial::Latency(args) => latency::run(args, report).await,
         Trial::Memory(args) => memory::run(args, report).await,
+        Trial::Timing(args) => timing::run(args, report).await,
+        Trial::AuthCost(args) => auth_cost::run(args, report).await,
+        Trial::Retention(args) => retention::run(args, report).await,
     }
 }
 
