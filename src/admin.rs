@@ -2,9 +2,11 @@
 //! the same use cases as `/v1/admin`. The audit log has what they change, without a person: whoever
 //! may run commands on this machine is not known to it.
 
+mod providers;
+
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::{Args, Subcommand};
 use entities::{
     Credits, Db,
@@ -68,6 +70,11 @@ enum Command {
     },
     /// Check every invariant; exit 1 when one is broken.
     Reconcile,
+    /// Switch providers and their routes off and on, and see why one is not used.
+    Providers {
+        #[command(subcommand)]
+        command: providers::Command,
+    },
 }
 
 /// Runs the command.
@@ -97,8 +104,17 @@ pub(crate) async fn run(files: &Files, admin: Admin) -> Result<ExitCode> {
             done(json!({"id": user.id, "email": user.email, "role": user.role}))
         }
         Command::Reconcile => check(&db).await?,
+        Command::Providers { command } => {
+            let catalogue = start::load_catalogue(files).map_err(|all| anyhow!(all.join("; ")))?;
+            let here = providers::Here { db: &db, clock: &clock, catalogue, settings: &settings };
+            (ExitCode::SUCCESS, here.run(command).await?)
+        }
     };
-    say(&if admin.json { answer.to_string() } else { plain(&answer) });
+    say(&match answer {
+        _ if admin.json => answer.to_string(),
+        Value::Object(fields) if fields.contains_key("providers") => providers::table(&fields),
+        answer => plain(&answer),
+    });
     db.close().await;
     Ok(code)
 }

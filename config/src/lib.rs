@@ -13,6 +13,7 @@ pub mod media;
 pub mod net;
 pub mod queue;
 pub mod random;
+pub mod routes;
 pub mod secrets;
 pub mod settings;
 pub mod shutdown;

@@ -20,6 +20,7 @@ pub mod ledger;
 pub mod operators;
 pub mod pools;
 pub mod reconcile;
+pub mod routing;
 pub mod tables;
 pub mod time;
 pub mod uploads;

@@ -16,10 +16,11 @@ use entities::{
     Credits, Timestamp,
     ids::{AttemptId, UploadId, WorkspaceId},
     job::Kind,
+    routing::Standing,
     tables,
 };
 use futures::{Stream, stream::BoxStream};
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -64,9 +65,36 @@ pub(crate) fn check(
     Ok(input)
 }
 
-/// Prices a valid input.
-pub(crate) fn price(model: &Model, input: Value) -> Result<Priced, Vec<FieldError>> {
-    let resolved = model.resolve(&input).map_err(under_input)?;
+/// Refuses a model whose every route an operator has switched off. One whose routes only fail at
+/// the moment is taken: its jobs wait for them.
+pub(crate) fn offered(context: &Context, model: &Model) -> Result<(), Problem> {
+    if model.routes().any(|(provider, name)| !context.routes.is_off(provider, name)) {
+        return Ok(());
+    }
+    let detail = "The model is switched off at the moment. Try again later, or use another one.";
+    let later = HeaderValue::from_static("60");
+    Err(Problem::new(Code::ModelUnavailable, detail).with_header(header::RETRY_AFTER, later))
+}
+
+/// Prices a valid input. Routes that cannot be called at the moment come last, so that the job
+/// begins where it can be made.
+pub(crate) fn price(
+    context: &Context,
+    model: &Model,
+    input: Value,
+) -> Result<Priced, Vec<FieldError>> {
+    let mut resolved = model.resolve(&input).map_err(under_input)?;
+    let held = resolved.credits;
+    resolved.routes.sort_by_key(|route| {
+        let standing = context.routes.standing(&route.provider, &route.provider_model);
+        let shut = match standing {
+            // Somebody has to try the one that is half open.
+            Standing::Ready | Standing::HalfOpen => 0,
+            Standing::Shut(_) => 1,
+            Standing::Off => 2,
+        };
+        (!route.fits(held), shut)
+    });
     let no_route = || vec![FieldError::new("/model", "has no provider at the moment")];
     Ok(Priced {
         kind: model.kind(),

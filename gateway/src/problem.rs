@@ -37,6 +37,7 @@ pub(crate) enum Code {
     IdempotencyKeyReused,
     Internal,
     Unavailable,
+    ModelUnavailable,
 }
 
 impl Code {
@@ -78,6 +79,9 @@ impl Code {
             }
             Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
             Self::Unavailable => (S::SERVICE_UNAVAILABLE, "unavailable", "Unavailable"),
+            Self::ModelUnavailable => {
+                (S::SERVICE_UNAVAILABLE, "model_unavailable", "Model unavailable")
+            }
         }
     }
 

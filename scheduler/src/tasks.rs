@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use config::{context::Context, media::MediaError, settings::Settings};
+use config::{context::Context, media::MediaError, routes, settings::Settings};
 use entities::{Effects, Timestamp, WriteError, job, pools, reconcile, uploads};
 use futures::future::BoxFuture;
 use sea_orm::{DatabaseTransaction, DbErr};
@@ -202,7 +202,9 @@ async fn delete_files(context: &Context, keys: &[String]) -> Result<(), MediaErr
 
 async fn gauges(context: &Context) -> Result<(), DbErr> {
     let pools = pools::gauges(context.db.read(), context.clock.now()).await?;
-    context.metrics.pools(&pools);
+    context.metrics.pools(&pools, &context.settings.workers.max_in_flight);
+    let (board, settings) = (context.routes.board(), &context.settings.providers);
+    context.metrics.routes(&routes::overview(&board, context.catalogue.routes(), settings));
     Ok(())
 }
 

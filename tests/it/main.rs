@@ -82,6 +82,7 @@ mod outages;
 mod race;
 mod reconcile;
 mod retention;
+mod routing;
 mod secrets;
 mod start;
 mod start_refused;

@@ -169,7 +169,17 @@ impl Engine {
         let noted = self.write(job.workspace_id.0, move |tx| {
             Box::pin(async move { note_usage(tx, attempt_id, usage).await })
         });
-        Ok(noted.await?)
+        noted.await?;
+        self.count_cost(attempt, usage);
+        Ok(())
+    }
+
+    /// Counts what a call cost us, as far as the provider says.
+    pub(crate) fn count_cost(&self, attempt: &attempts::Model, usage: Usage) {
+        if let Some(cost) = usage.cost_usd_micros {
+            let model = &attempt.provider_model;
+            self.context.metrics.provider_cost(self.provider.name(), model, cost);
+        }
     }
 
     /// The call that `attempt` stands for, its media readable for the provider.
@@ -202,13 +212,18 @@ impl Engine {
     }
 }
 
+/// What was resolved when the job was submitted.
+pub(crate) fn resolved(job: &jobs::Model) -> Result<entities::catalogue::Resolved, WorkError> {
+    serde_json::from_value(job.resolved.clone())
+        .map_err(|error| WorkError::Routes(error.to_string()))
+}
+
 /// A route as it was resolved when the job was submitted.
 pub(crate) fn route(
     job: &jobs::Model,
     index: i32,
 ) -> Result<entities::catalogue::ResolvedRoute, WorkError> {
-    let resolved: entities::catalogue::Resolved = serde_json::from_value(job.resolved.clone())
-        .map_err(|error| WorkError::Routes(error.to_string()))?;
+    let resolved = resolved(job)?;
     usize::try_from(index)
         .ok()
         .and_then(|index| resolved.routes.into_iter().nth(index))

@@ -5,6 +5,8 @@
 //! | `pool` | a pool: its apalis workers, its poll loop, its word to the dispatcher |
 //! | `poll` | the poll loop: leases what is due, as far as hands are free |
 //! | `submit` | a hint becomes a claim, an attempt, and one call to the provider |
+//! | `routes` | which of its routes a job takes |
+//! | `retry` | the one layer that repeats what is safe to repeat |
 //! | `look` | what the poll loop does with a job: poll, cancel, look a lost answer up |
 //! | `callbacks` | what providers reported, judged |
 //! | `inputs` | uploads become links or bytes |
@@ -21,9 +23,13 @@ mod look;
 mod poll;
 mod pool;
 pub mod providers;
+mod retry;
+mod routes;
 #[cfg(test)]
 mod stale;
 mod store;
 mod submit;
+
+pub use retry::Retries;
 
 pub use pool::{PoolError, PoolSize, run};

@@ -36,6 +36,11 @@ pub async fn run(
     sizes: &[PoolSize],
 ) -> Result<(), PoolError> {
     let fetcher = Fetcher::new()?;
+    // Whatever an operator switched off stays off, also right after a start.
+    tokio::select! {
+        () = context.routes.ready() => {}
+        () = context.shutdown.wait() => return Ok(()),
+    }
     let mut monitor = Monitor::new();
     let mut loops = Vec::new();
     for size in sizes {
@@ -49,6 +54,7 @@ pub async fn run(
                 needed: needed.as_secs(),
             });
         }
+        provider.retries().count_in(context.metrics.clone());
         let engine = Engine {
             context: context.clone(),
             provider: Arc::clone(provider),

@@ -104,7 +104,7 @@ async fn claimed(engine: &Engine) -> Claimed {
     let route = |_: &jobs::Model| Some(("demo".to_owned(), "sketch".to_owned()));
     loop {
         let tx = db.begin().await.unwrap();
-        drop(job::dispatch(&tx, "test", None, engine.now()).await.unwrap());
+        drop(job::dispatch(&tx, "test", None, None, engine.now()).await.unwrap());
         tx.commit().await.unwrap();
         let tx = db.begin().await.unwrap();
         let hint = JobHint { job_id: id, epoch: row(engine, id).await.epoch };

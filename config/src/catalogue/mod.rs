@@ -13,6 +13,7 @@ use entities::{
     Credits,
     catalogue::{ModelId, Price, Resolved, ResolvedRoute},
     job::Kind,
+    routing::RouteKey,
 };
 use serde_json::{Map, Value};
 
@@ -23,6 +24,8 @@ pub use input::InputError;
 #[derive(Debug)]
 pub struct Catalogue {
     models: BTreeMap<ModelId, Model>,
+    /// Every route of the file, offered or not.
+    routes: BTreeSet<RouteKey>,
 }
 
 /// One model.
@@ -60,6 +63,9 @@ struct Route {
     /// What one of the provider's billing units costs us, in millionths of a US dollar, where the
     /// provider says how many units a call took.
     unit_usd_micros: Option<u32>,
+    /// The most of these units that one file can take, where that is known: then the route is used
+    /// only for jobs whose price covers it.
+    most_units: Option<u32>,
 }
 
 impl Catalogue {
@@ -76,7 +82,13 @@ impl Catalogue {
     /// # Errors
     /// Every mistake found.
     pub fn load(text: &str, source: &str) -> Result<Self, Vec<CatalogueMistake>> {
-        file::read(text, source).map(|models| Self { models })
+        let models = file::read(text, source)?;
+        let of = |model: &Model| {
+            let keys = model.routes().map(|(provider, name)| RouteKey::new(provider, name));
+            keys.collect::<Vec<_>>()
+        };
+        let routes = models.values().flat_map(of).collect();
+        Ok(Self { models, routes })
     }
 
     /// Leaves out the routes of providers that `offers` does not know, and the models that have no
@@ -88,6 +100,12 @@ impl Catalogue {
             !model.routes.is_empty()
         });
         self
+    }
+
+    /// Every route of the file, also of providers that are not offered.
+    #[must_use]
+    pub fn routes(&self) -> &BTreeSet<RouteKey> {
+        &self.routes
     }
 
     /// How many models each provider has a route to.
@@ -121,6 +139,11 @@ impl Model {
     #[must_use]
     pub fn id(&self) -> &ModelId {
         &self.id
+    }
+
+    /// The ways to make it, best first: the provider, and its own name of the model.
+    pub fn routes(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.routes.iter().map(|route| (route.provider.as_str(), route.provider_model.as_str()))
     }
 
     /// What it makes.
@@ -187,13 +210,22 @@ impl Model {
             kind: self.kind,
             credits: Credits(quote.credits.0),
             outputs: quote.outputs,
-            routes: self.routes.iter().map(|route| route.resolve(input, &media)).collect(),
+            routes: self
+                .routes
+                .iter()
+                .map(|route| route.resolve(input, &media, quote.outputs))
+                .collect(),
         })
     }
 }
 
 impl Route {
-    fn resolve(&self, input: &Value, media: &[&str]) -> ResolvedRoute {
+    fn worst(&self, files: u32) -> Option<i64> {
+        let (unit, most) = (i64::from(self.unit_usd_micros?), i64::from(self.most_units?));
+        Some(unit.saturating_mul(most).saturating_mul(i64::from(files)))
+    }
+
+    fn resolve(&self, input: &Value, media: &[&str], files: u32) -> ResolvedRoute {
         let mut mapped = self.constants.clone();
         let mut held = Vec::new();
         for (given, value) in input.as_object().into_iter().flatten() {
@@ -218,6 +250,7 @@ impl Route {
             input: Value::Object(mapped),
             media: held,
             unit_usd_micros: self.unit_usd_micros.map(i64::from),
+            worst_usd_micros: self.worst(files),
         }
     }
 }

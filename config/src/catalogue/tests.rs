@@ -98,3 +98,23 @@ fn models_without_a_provider_are_not_offered() {
     let ids: Vec<&str> = offered.list().map(|model| model.id().as_str()).collect();
     assert_eq!(ids, ["demo/clip", "demo/sketch"]);
 }
+
+#[test]
+fn a_route_whose_worst_cost_is_not_covered_does_not_fit() {
+    let catalogue = Catalogue::built_in().unwrap();
+    for model in catalogue.list() {
+        let input = model.validate(model.example()).unwrap();
+        let resolved = model.resolve(&input).unwrap();
+        for route in &resolved.routes {
+            let at_a_loss = route.worst_usd_micros;
+            assert!(route.fits(resolved.credits), "{}: {at_a_loss:?}", model.id());
+        }
+    }
+    let model = catalogue.get(&"qwen/qwen-image".parse().unwrap()).unwrap();
+    let input = model.validate(model.example()).unwrap();
+    let resolved = model.resolve(&input).unwrap();
+    let worst: Vec<_> = resolved.routes.iter().map(|route| route.worst_usd_micros).collect();
+    assert_eq!(worst, [None, Some(40_000)]);
+    assert!(resolved.routes[1].fits(Credits(40)) && !resolved.routes[1].fits(Credits(39)));
+    assert!(catalogue.routes().len() > catalogue.list().count());
+}

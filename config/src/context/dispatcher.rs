@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    num::NonZeroUsize,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -11,7 +12,7 @@ use entities::{Db, Effects, ids::WorkspaceId, job};
 use sea_orm::{ConnectionTrait, DatabaseBackend, DbErr};
 use tokio::sync::{Notify, mpsc};
 
-use crate::clock::Clock;
+use crate::{clock::Clock, settings::Pools};
 
 /// The pause after a round that found nothing to dispatch.
 const AFTER_NOTHING: Duration = Duration::from_millis(2);
@@ -29,9 +30,15 @@ struct Asked {
 }
 
 impl Dispatcher {
-    pub(super) fn start(db: Db, clock: Clock, out: mpsc::WeakUnboundedSender<Effects>) -> Self {
+    /// `most` is how many jobs each pool may have at its provider.
+    pub(super) fn start(
+        db: Db,
+        clock: Clock,
+        most: Pools,
+        out: mpsc::WeakUnboundedSender<Effects>,
+    ) -> Self {
         let asked = Arc::new(Asked::default());
-        tokio::spawn(run(Arc::clone(&asked), db, clock, out));
+        tokio::spawn(run(Arc::clone(&asked), db, clock, most, out));
         Self { asked }
     }
 
@@ -46,7 +53,13 @@ impl Dispatcher {
     }
 }
 
-async fn run(asked: Arc<Asked>, db: Db, clock: Clock, out: mpsc::WeakUnboundedSender<Effects>) {
+async fn run(
+    asked: Arc<Asked>,
+    db: Db,
+    clock: Clock,
+    most: Pools,
+    out: mpsc::WeakUnboundedSender<Effects>,
+) {
     let mut last: BTreeMap<String, WorkspaceId> = BTreeMap::new();
     loop {
         asked.bell.notified().await;
@@ -55,7 +68,7 @@ async fn run(asked: Arc<Asked>, db: Db, clock: Clock, out: mpsc::WeakUnboundedSe
         for pool in pools {
             // The platform is stopping when nobody is left to push.
             let Some(out) = out.upgrade() else { return };
-            match round(&db, &clock, &pool, last.get(&pool).copied()).await {
+            match round(&db, &clock, &pool, most.get(&pool), last.get(&pool).copied()).await {
                 Ok((effects, _)) if effects.pushes.is_empty() => {
                     // Everybody is at their limit: while submits pour in, asking for each of them
                     // again would change nothing.
@@ -79,6 +92,7 @@ async fn round(
     db: &Db,
     clock: &Clock,
     pool: &str,
+    most: Option<NonZeroUsize>,
     last: Option<WorkspaceId>,
 ) -> Result<(Effects, Option<WorkspaceId>), DbErr> {
     let tx = db.begin().await?;
@@ -86,7 +100,7 @@ async fn round(
         // A dispatch that a crash undoes is done again; it need not wait for the disk.
         tx.execute_unprepared("SET LOCAL synchronous_commit = off").await?;
     }
-    let done = job::dispatch(&tx, pool, last, clock.now()).await?;
+    let done = job::dispatch(&tx, pool, most, last, clock.now()).await?;
     tx.commit().await?;
     Ok(done)
 }

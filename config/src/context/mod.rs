@@ -23,6 +23,7 @@ use crate::{
     media::{MediaLinks, MediaStore},
     net::Guarded,
     queue::Queue,
+    routes::Routes,
     settings::Settings,
     shutdown::Shutdown,
     telemetry::Metrics,
@@ -52,6 +53,8 @@ pub struct Context {
     pub callbacks: CallbackLinks,
     /// Limits on calls that all processes keep together.
     pub limiter: Limiter,
+    /// Which routes to providers may be called.
+    pub routes: Routes,
     /// Fetches what users point to.
     pub guarded: Guarded,
     /// The time.
@@ -111,6 +114,7 @@ impl Context {
             parts.announcer.clone(),
             parts.metrics.clone(),
             parts.clock.clone(),
+            parts.settings.workers.max_in_flight.clone(),
         );
         let limits = BatcherLimits {
             group: parts.settings.submit.max_batch.get(),
@@ -124,13 +128,14 @@ impl Context {
             process_id: ProcessId::generate(),
             writer: Writer::start(&parts.db, WRITER_LANES),
             batcher,
-            db: parts.db,
             queue: parts.queue,
             announcer: parts.announcer,
             media: parts.media,
             links: parts.links,
             callbacks: parts.callbacks,
             limiter: parts.limiter,
+            routes: Routes::start(parts.db.clone(), parts.clock.clone()),
+            db: parts.db,
             guarded: parts.guarded,
             clock: parts.clock,
             catalogue: Arc::new(parts.catalogue),

@@ -8,6 +8,7 @@ use crate::{
     announce::{Announcement, Announcer},
     clock::Clock,
     queue::Queue,
+    settings::Pools,
     telemetry::Metrics,
 };
 
@@ -27,9 +28,10 @@ impl Outbox {
         announcer: Announcer,
         metrics: Metrics,
         clock: Clock,
+        most_in_flight: Pools,
     ) -> Self {
         let (messages, inbox) = mpsc::unbounded_channel();
-        let dispatcher = Dispatcher::start(db, clock, messages.downgrade());
+        let dispatcher = Dispatcher::start(db, clock, most_in_flight, messages.downgrade());
         tokio::spawn(run(inbox, queue, announcer));
         Self { messages, metrics, dispatcher }
     }

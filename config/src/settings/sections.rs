@@ -102,6 +102,8 @@ pub struct Workers {
     pub poll_batch: NonZeroU32,
     /// The pools that run when everything is in one process.
     pub pools: Pools,
+    /// How many jobs of a pool may be at its provider, by all processes together.
+    pub max_in_flight: Pools,
 }
 
 impl Workers {
@@ -110,11 +112,13 @@ impl Workers {
         let grace = reader.seconds("workers.grace_seconds", 0.0..=3_600.0);
         let poll_batch = reader.number("workers.poll_batch", 1..=1_000);
         let pools = reader.pools("workers.pools");
+        let max_in_flight = reader.pools("workers.max_in_flight");
         Some(Self {
             lease: lease?,
             grace: grace?,
             poll_batch: poll_batch.and_then(NonZeroU32::new)?,
             pools: pools?,
+            max_in_flight: max_in_flight?,
         })
     }
 }

@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
+    num::NonZeroUsize,
     time::Duration,
 };
 
@@ -30,17 +31,21 @@ const TRIES: u32 = 50;
 const WORKSPACES: usize = 200;
 
 /// Dispatches what there is room for in `pool`; the first turn goes to the workspace after `last`.
+/// `most`: no more jobs than this may be handed out or at the provider; without it there is no
+/// such limit.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn dispatch(
     tx: &DatabaseTransaction,
     pool: &str,
+    most: Option<NonZeroUsize>,
     last: Option<WorkspaceId>,
     now: Timestamp,
 ) -> Result<(Effects, Option<WorkspaceId>), DbErr> {
-    one_at_a_time(tx, pool).await?;
-    let room = room(tx, pool).await?;
+    let alone = one_at_a_time(tx, pool).await?;
+    // A limit that is kept is worth a round that is left to the sweep.
+    let room = if alone || most.is_none() { room(tx, pool, most).await? } else { 0 };
     if room == 0 {
         return Ok((Effects::default(), last));
     }
@@ -81,29 +86,39 @@ pub async fn pools_with_waiting_jobs(
 }
 
 /// Two rounds at once would both count the same room. SQLite has one writer anyway. Whoever holds
-/// the others up for long is passed over: too many hints do less harm than none.
-async fn one_at_a_time(tx: &DatabaseTransaction, pool: &str) -> Result<(), DbErr> {
+/// the others up for long is passed over: too many hints do less harm than none. Whether this round
+/// is alone.
+async fn one_at_a_time(tx: &DatabaseTransaction, pool: &str) -> Result<bool, DbErr> {
     if tx.get_database_backend() != DatabaseBackend::Postgres {
-        return Ok(());
+        return Ok(true);
     }
     let text = "SELECT pg_try_advisory_xact_lock(hashtextextended('dispatch ' || $1, 0)) AS mine";
     for _ in 0..TRIES {
         let row = tx.query_one_raw(sql(tx, text, [pool.into()])).await?;
         if row.map_or(Ok(false), |row| row.try_get("", "mine"))? {
-            return Ok(());
+            return Ok(true);
         }
         tokio::time::sleep(TRY_EVERY).await;
     }
-    Ok(())
+    Ok(false)
 }
 
-async fn room(tx: &DatabaseTransaction, pool: &str) -> Result<usize, DbErr> {
+async fn room(
+    tx: &DatabaseTransaction,
+    pool: &str,
+    most: Option<NonZeroUsize>,
+) -> Result<usize, DbErr> {
     let capacity = pools::live_capacity(tx, pool).await?;
     let text = "SELECT count(*) AS n FROM jobs WHERE pool = $1 AND state = 'queued' \
                 AND dispatched_at IS NOT NULL";
     let row = tx.query_one_raw(sql(tx, text, [pool.into()])).await?;
     let unclaimed: i64 = row.map_or(Ok(0), |row| row.try_get("", "n"))?;
-    Ok(usize::try_from(policy::pool_room(capacity) - unclaimed).unwrap_or(0))
+    let mut room = policy::pool_room(capacity) - unclaimed;
+    if let Some(most) = most {
+        let most = i64::try_from(most.get()).unwrap_or(i64::MAX);
+        room = room.min(most - unclaimed - pools::at_provider(tx, pool).await?);
+    }
+    Ok(usize::try_from(room).unwrap_or(0))
 }
 
 /// Workspaces with ready jobs and free slots, locked, each with its number of free slots. The

@@ -3,6 +3,7 @@
 pub mod api_keys;
 pub mod attempts;
 pub mod audit_events;
+pub mod breakers;
 pub mod callbacks;
 pub mod entry_notes;
 pub mod holds;
@@ -18,6 +19,7 @@ pub mod mails;
 pub mod outputs;
 pub mod sessions;
 pub mod sign_ups;
+pub mod switches;
 pub mod throttles;
 pub mod uploads;
 pub mod users;

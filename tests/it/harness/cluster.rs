@@ -284,6 +284,11 @@ impl Cluster {
         admin(args, &self.env)
     }
 
+    /// Runs a command of the binary to its end, with the platform's settings.
+    pub(crate) fn run(&self, args: &[&str]) -> std::process::Output {
+        run(args, &self.env)
+    }
+
     /// A new user with a key and, if above zero, these credits.
     pub(crate) fn user(&self, credits: i64) -> Api {
         let email = format!("{}@example.com", Uuid::new_v4().simple());

@@ -1,6 +1,10 @@
 //! The HTTP side: tasks and media.
 
-use std::{collections::HashMap, sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, atomic::Ordering},
+    time::{Duration, Instant},
+};
 
 use axum::{
     Json, Router,
@@ -49,7 +53,11 @@ async fn gateway(request: Request, next: Next) -> Response {
 
 fn refuse(refusal: &Refusal) -> Response {
     let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (status, Json(refusal.body())).into_response()
+    let mut response = (status, Json(refusal.body())).into_response();
+    if let Some(seconds) = refusal.retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+    response
 }
 
 fn good(data: &Value) -> Response {
@@ -65,6 +73,7 @@ fn let_in(headers: &HeaderMap) -> Result<(), Refusal> {
 }
 
 async fn create(State(kie): State<Kie>, headers: HeaderMap, body: Bytes) -> Response {
+    kie.0.creates.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
     if let Err(nobody) = let_in(&headers) {
         return refuse(&nobody);
     }

@@ -52,6 +52,8 @@ struct Inner {
     tasks: Mutex<HashMap<String, Arc<Task>>>,
     created: Mutex<VecDeque<Instant>>,
     looks: Mutex<VecDeque<Instant>>,
+    /// When each call that was to create a task came, whatever came of it.
+    creates: Mutex<Vec<Instant>>,
     /// How often a limit was broken.
     refused: AtomicUsize,
     /// Tasks wait until they are let go.
@@ -85,6 +87,7 @@ pub async fn start(port: u16) -> io::Result<(Kie, Server)> {
         tasks: Mutex::default(),
         created: Mutex::default(),
         looks: Mutex::default(),
+        creates: Mutex::default(),
         refused: AtomicUsize::new(0),
         held: AtomicBool::new(false),
         locked: AtomicBool::new(false),
@@ -112,6 +115,12 @@ impl Kie {
     #[must_use]
     pub fn accepted(&self) -> Vec<Entry> {
         self.0.record.entries()
+    }
+
+    /// When each call that was to create a task came, accepted or not.
+    #[must_use]
+    pub fn creates(&self) -> Vec<Instant> {
+        self.0.creates.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How many calls broke one of its limits.

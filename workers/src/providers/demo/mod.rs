@@ -18,8 +18,8 @@
 //! | `unavailable` | refused at every submit |
 //! | `unknown` | accepted and noted, but the answer is lost; a lookup finds it |
 //!
-//! Failures that people ask for say nothing about this provider's health: whoever watches the
-//! health of providers (a circuit breaker) leaves out the one called [`NAME`].
+//! Failures that people ask for say nothing about this provider's health: it feeds no circuit
+//! breaker.
 
 mod art;
 mod encode;
@@ -54,6 +54,7 @@ use super::{
     Accepted, Call, Callback, CancelOutcome, Capabilities, Finished, Polled, Provider, Refusal,
     Submitted,
 };
+use crate::retry::Retries;
 
 /// The demo provider's name in the catalogue, in metrics and in attempts.
 pub const NAME: &str = "demo";
@@ -76,6 +77,7 @@ pub struct DemoProvider {
     throttled: Mutex<HashMap<[u8; 32], u32>>,
     /// As many pictures are painted at once as there are processors: more would only take memory.
     painters: Arc<Semaphore>,
+    retries: Retries,
 }
 
 impl DemoProvider {
@@ -90,6 +92,7 @@ impl DemoProvider {
             clock,
             throttled: Mutex::default(),
             painters: Arc::new(Semaphore::new(painters)),
+            retries: Retries::new(NAME),
         })
     }
 
@@ -147,6 +150,15 @@ impl Provider for DemoProvider {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities { recovers_lost_answers: true, rereads_results: true }
+    }
+
+    fn retries(&self) -> &Retries {
+        &self.retries
+    }
+
+    /// Its failures are those that people ask for.
+    fn feeds_breakers(&self) -> bool {
+        false
     }
 
     fn takes_bytes(&self) -> bool {
