@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
 use clap::{Args, Subcommand};
+use config::routes::Switches;
 use entities::{
     Credits, Db,
     accounts::{KeySecret, NewUser},
@@ -106,8 +107,9 @@ pub(crate) async fn run(files: &Files, admin: Admin) -> Result<ExitCode> {
         Command::Reconcile => check(&db).await?,
         Command::Providers { command } => {
             let catalogue = start::load_catalogue(files).map_err(|all| anyhow!(all.join("; ")))?;
-            let here = providers::Here { db: &db, clock: &clock, catalogue, settings: &settings };
-            (ExitCode::SUCCESS, here.run(command).await?)
+            let (routes, providers) = (catalogue.routes(), &settings.providers);
+            let switches = Switches { db: &db, routes, providers };
+            done(providers::run(&switches, command, clock.now(), &by).await?)
         }
     };
     say(&match answer {

@@ -43,6 +43,19 @@ impl Acting {
     pub fn event(&self, user: UserId, action: Action, detail: serde_json::Value) -> Event {
         Event::own(user, action, &self.origin, self.at).by(self.operator).with(detail)
     }
+
+    /// The event of what they do to the platform itself.
+    #[must_use]
+    pub fn of_nobody(&self, action: Action, detail: serde_json::Value) -> Event {
+        Event {
+            user_id: None,
+            actor_id: self.operator,
+            action,
+            origin: self.origin.clone(),
+            detail,
+            at: self.at,
+        }
+    }
 }
 
 /// Credits to be given.

@@ -85,6 +85,9 @@ pub(crate) fn routes() -> Router<App> {
         .routes(routes!(admin::people::look_up))
         .routes(routes!(admin::money::grant))
         .routes(routes!(admin::money::reconcile))
+        .routes(routes!(admin::providers::list))
+        .routes(routes!(admin::providers::off))
+        .routes(routes!(admin::providers::on))
         .split_for_parts();
     // OpenAPI has no path parameter that spans slashes, so this one is described apart.
     let (_, file) = OpenApiRouter::<App>::new().routes(routes!(media::get)).split_for_parts();

@@ -171,3 +171,38 @@ async fn bad_orders_are_refused(backend: Backend) {
     assert_eq!(user.credits().await, (10, 0));
     cluster.finish().await;
 }
+
+async fn providers_are_switched(backend: Backend) {
+    let cluster = Cluster::plain(backend).await;
+    let operator = cluster.operator();
+    let shown = async || {
+        let list = operator.get("/v1/admin/providers").await.expect(200);
+        let (ok, same) = cluster.admin(&["providers", "list"]);
+        assert!(ok && same == list, "{list} and {same}");
+        let all = list["providers"].as_array().unwrap().clone();
+        all.into_iter().find(|provider| provider["provider"] == "demo").unwrap()
+    };
+    assert_eq!(shown().await["on"], true);
+    let body = json!({"target": "demo", "reason": "out of paint"});
+    let off = order(&operator, "providers/off", &body).await.expect(200);
+    assert_eq!((&off["off"], &off["reason"]), (&json!("demo"), &json!("out of paint")), "{off}");
+    let demo = shown().await;
+    assert_eq!((&demo["on"], &demo["off_reason"]), (&json!(false), &json!("out of paint")));
+    for changed in [true, false] {
+        let on = order(&operator, "providers/on", &json!({"target": "demo"})).await.expect(200);
+        assert_eq!(on, json!({"on": "demo", "changed": changed}));
+    }
+    assert_eq!(shown().await["on"], true);
+    for target in ["none", "demo/none", ""] {
+        let body = json!({"target": target, "reason": "x"});
+        let answer = order(&operator, "providers/off", &body).await;
+        answer.problem(422);
+        assert_eq!(answer.json()["errors"][0]["pointer"], "/target");
+    }
+    let database = cluster.database().await;
+    let sql = "SELECT action AS line FROM audit_events WHERE user_id IS NULL AND actor_id IS NOT \
+               NULL ORDER BY id";
+    assert_eq!(database.lines(sql).await, ["provider_off", "provider_on", "provider_on"]);
+    database.close().await;
+    cluster.finish().await;
+}

@@ -9,6 +9,7 @@
 pub(crate) mod fields;
 pub(crate) mod money;
 pub(crate) mod people;
+pub(crate) mod providers;
 
 use axum::extract::FromRequestParts;
 use entities::{

@@ -69,6 +69,10 @@ pub(crate) enum Make {
     Role,
     /// A query that names the right user.
     UserQuery,
+    /// The body that switches a provider off that has no key anyhow.
+    Off,
+    /// The body that switches it on.
+    On,
 }
 
 /// A route, what it needs, and what it answers.
@@ -154,6 +158,9 @@ pub(crate) const ROUTES: &[Route] = &[
     route("POST", "/v1/admin/grant-credits", Kind::Operator, ACCOUNT, Make::Grant, 200),
     route("GET", "/v1/admin/users", Kind::Operator, ACCOUNT, Make::UserQuery, 200),
     route("GET", "/v1/admin/reconcile", Kind::Operator, ACCOUNT, Make::Plain, 200),
+    route("GET", "/v1/admin/providers", Kind::Operator, ACCOUNT, Make::Plain, 200),
+    route("POST", "/v1/admin/providers/off", Kind::Operator, ACCOUNT, Make::Off, 200),
+    route("POST", "/v1/admin/providers/on", Kind::Operator, ACCOUNT, Make::On, 200),
     // Whoever has no address with a right MAC finds nothing there, whoever it is.
     route("POST", "/callbacks/{provider}/{attempt_id}", Kind::Public, None, Make::Callback, 404),
     // A link opens its file for whoever holds it; that is what it is for.

@@ -85,6 +85,11 @@ impl World {
             Make::User => self.about(path, &json!({})),
             Make::Grant => self.about(path, &json!({"credits": 5, "reason": "a test"})),
             Make::Role => self.about(path, &json!({"role": "user"})),
+            Make::Off => {
+                let body = json!({"target": "kieai", "reason": "a test"});
+                Target { path: path.to_owned(), body: Some(body) }
+            }
+            Make::On => Target { path: path.to_owned(), body: Some(json!({"target": "kieai"})) },
             Make::UserQuery => {
                 Target { path: format!("{path}?email={}", self.right.email), body: None }
             }
