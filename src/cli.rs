@@ -119,7 +119,8 @@ fn check_config(files: &Files) -> ExitCode {
     match (start::load_settings(files, mode), start::load_catalogue(files)) {
         (Ok(settings), Ok(catalogue)) => {
             say(&settings.describe());
-            for sentence in start::not_offered(&settings, &catalogue) {
+            let people = start::not_set_up(&settings);
+            for sentence in start::not_offered(&settings, &catalogue).into_iter().chain(people) {
                 say(&format!("# {sentence}"));
             }
             ExitCode::SUCCESS

@@ -8,6 +8,7 @@ use config::{
     clock::Clock,
     context::{Context, Parts},
     limiter::Limiter,
+    mail::Mailer,
     media::{MediaLinks, MediaStore},
     net::Guarded,
     queue::{Queue, RedisQueueSettings},
@@ -74,6 +75,23 @@ pub(crate) fn not_offered(settings: &Settings, catalogue: &Catalogue) -> Vec<Str
         )),
     };
     models.iter().filter_map(told).collect()
+}
+
+/// What people will miss that is not set up: one sentence for each.
+pub(crate) fn not_set_up(settings: &Settings) -> Vec<String> {
+    let mut sentences = Vec::new();
+    if settings.mail.smtp_url.is_none() {
+        let folder = settings.mail.dir.display();
+        sentences.push(format!(
+            "mail: mail.smtp_url is not set, so mails are put in {folder}, where nobody gets them"
+        ));
+    }
+    if settings.google.client().is_none() {
+        let variables = "google.client_id and google.client_secret";
+        sentences
+            .push(format!("google: {variables} are not set, so nobody can sign in with Google"));
+    }
+    sentences
 }
 
 /// Starts the log.
@@ -153,8 +171,13 @@ pub(crate) async fn context(files: &Files, settings: Settings, mode: Mode) -> Re
         MediaStore::local(&settings.media.dir).context("the media folder cannot be used")?;
     media.probe().await.context("the media folder cannot be used")?;
     let callbacks = CallbackLinks::new(secrets.clone(), settings.gateway.public_url.clone());
-    let links =
-        MediaLinks::new(secrets, settings.media.public_url.as_url().clone(), settings.media.link);
+    let mailer = Mailer::new(&settings.mail, secrets.clone(), settings.gateway.public_url.clone())
+        .context("mails cannot be sent")?;
+    let links = MediaLinks::new(
+        secrets.clone(),
+        settings.media.public_url.as_url().clone(),
+        settings.media.link,
+    );
     let guarded = Guarded::new(settings.inputs.allowed())
         .context("the client for users' URLs cannot be set up")?;
     let (queue, announcer, limiter) = match mode {
@@ -171,6 +194,8 @@ pub(crate) async fn context(files: &Files, settings: Settings, mode: Mode) -> Re
         callbacks,
         limiter,
         guarded,
+        secrets,
+        mailer,
         clock,
         catalogue,
         metrics: Metrics::new().context("the metrics cannot be set up")?,

@@ -25,6 +25,12 @@ pub enum Purpose {
     MediaLink,
     /// Addresses that providers report to.
     CallbackMac,
+    /// Links in mails.
+    MailLink,
+    /// What a browser keeps for us between two steps.
+    Cookie,
+    /// Names of what is counted, so that nobody can read who it was.
+    Throttle,
 }
 
 impl Purpose {
@@ -32,6 +38,9 @@ impl Purpose {
         match self {
             Self::MediaLink => b"tiktomato media link v1",
             Self::CallbackMac => b"tiktomato callback mac v1",
+            Self::MailLink => b"tiktomato mail link v1",
+            Self::Cookie => b"tiktomato cookie v1",
+            Self::Throttle => b"tiktomato throttle v1",
         }
     }
 }

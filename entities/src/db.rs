@@ -29,6 +29,9 @@ const IDLE: Duration = Duration::from_millis(500);
 /// transaction back: the locks of a process that is frozen hold everybody up.
 const TRANSACTION_IDLE: Duration = Duration::from_secs(5);
 
+/// A transaction of the database, taken back when it is dropped before its commit.
+pub type Transaction = DatabaseTransaction;
+
 /// The database. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Db {

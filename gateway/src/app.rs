@@ -19,7 +19,9 @@ use crate::{
     finish::finish,
     last_use::LastUse,
     limits::{Limits, limit},
-    openapi, platform,
+    openapi,
+    people::{Google, guard},
+    platform,
     problem::{Code, Problem},
     waiters::Waiters,
 };
@@ -31,6 +33,8 @@ pub(crate) struct App {
     pub(crate) waiters: Waiters,
     pub(crate) callers: Callers,
     pub(crate) last_use: LastUse,
+    /// Set up or not.
+    pub(crate) google: Option<Google>,
     /// Cancelled when the process begins to drain: waits and streams end.
     pub(crate) draining: CancellationToken,
 }
@@ -45,9 +49,11 @@ pub fn router(context: Context) -> Router {
     let last_use = LastUse::start(&context);
     let limits = Limits::new(&context.settings);
     let callers = Callers::start(&context, draining.clone());
-    let app = App { context, waiters, callers, last_use, draining };
+    let google = Google::new(&context);
+    let app = App { context, waiters, callers, last_use, google, draining };
     openapi::routes()
         .fallback(|| async { Problem::new(Code::NotFound, "There is nothing at this address.") })
+        .layer(middleware::from_fn_with_state(app.clone(), guard))
         .layer(DefaultBodyLimit::max(body_limit))
         .layer(middleware::from_fn_with_state(app.clone(), identify))
         .layer(middleware::from_fn_with_state(limits, limit))

@@ -20,7 +20,7 @@ use axum::{
 use entities::accounts::{Caller, Scope};
 use http::{HeaderMap, header, request::Parts};
 
-use crate::{address::Client, app::App, problem::Problem};
+use crate::{address::Client, app::App, people, problem::Problem};
 
 /// Who the request's caller is: `None` for nobody, an error when that cannot be found out now.
 #[derive(Clone)]
@@ -39,8 +39,7 @@ pub(crate) async fn identify(State(app): State<App>, mut request: Request, next:
 /// The caller that the headers prove.
 async fn caller(app: &App, headers: &HeaderMap) -> Result<Option<Caller>, Problem> {
     if !headers.contains_key(header::AUTHORIZATION) {
-        // Sessions are looked up here.
-        return Ok(None);
+        return people::session_caller(&app.context, headers).await;
     }
     let Some(secret) = bearer(headers) else { return Ok(None) };
     let caller = app.callers.find(&app.context, secret).await?;

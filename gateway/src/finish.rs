@@ -21,6 +21,13 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest request id that a client may choose.
 const REQUEST_ID_LIMIT: usize = 64;
 
+/// Marks a response that tells people of a problem by a page of its own.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Page;
+
+/// A year: browsers that came by https once come by https from then on.
+const ONLY_HTTPS: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
 /// The outermost layer.
 pub(crate) async fn finish(State(app): State<App>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
@@ -33,7 +40,8 @@ pub(crate) async fn finish(State(app): State<App>, request: Request, next: Next)
     let span = tracing::info_span!("request", request_id = %id, method, route);
     let mut response = next.run(request).instrument(span.clone()).await;
 
-    if response.status().is_client_error() || response.status().is_server_error() {
+    let failed = response.status().is_client_error() || response.status().is_server_error();
+    if failed && response.extensions().get::<Page>().is_none() {
         let problem = response.extensions_mut().remove::<Problem>();
         let problem = problem.unwrap_or_else(|| Problem::for_status(response.status()));
         problem.write(&mut response, &id);
@@ -42,6 +50,9 @@ pub(crate) async fn finish(State(app): State<App>, request: Request, next: Next)
     // Checked to be visible ASCII.
     if let Ok(value) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, value);
+    }
+    if platform::is_https(&app.context) {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, ONLY_HTTPS);
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if private {

@@ -12,6 +12,7 @@
 //! | `auth`, `callers`, `extract`, `json` | what comes in |
 //! | `jobs/`, `models`, `credits`, `media` | a file for each resource |
 //! | `admin/` | what operators do |
+//! | `people/` | signing up and in, sessions, pages |
 //! | `waiters` | waking whoever waits for a job |
 //! | `limits` | how many requests at the same time, and for how long |
 //! | `last_use` | when each key was last used |
@@ -34,6 +35,7 @@ mod limits;
 mod media;
 mod models;
 mod openapi;
+mod people;
 mod platform;
 mod problem;
 mod range;

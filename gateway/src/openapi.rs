@@ -7,13 +7,13 @@ use utoipa::{
     OpenApi, ToSchema,
     openapi::{
         Components, ContentBuilder, Ref, ResponseBuilder,
-        security::{Http, HttpAuthScheme, SecurityScheme},
+        security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme},
     },
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 use utoipa_swagger_ui::SwaggerUi;
 
-use crate::{admin, app::App, callbacks, credits, jobs, media, models, uploads};
+use crate::{admin, app::App, callbacks, credits, jobs, media, models, people, uploads};
 
 /// A list, as every resource has it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -50,7 +50,7 @@ impl<T> List<T> {
         title = "TikTomato",
         description = "AI images and videos for prepaid credits. Errors are RFC 9457 problem details."
     ),
-    security(("api_key" = []))
+    security(("api_key" = []), ("session" = []))
 )]
 struct Description;
 
@@ -66,6 +66,11 @@ pub(crate) fn routes() -> Router<App> {
         .components
         .get_or_insert_with(Components::new)
         .add_security_scheme("api_key", SecurityScheme::Http(scheme));
+    let cookie = ApiKeyValue::with_description(people::SESSION, "A signed-in browser");
+    description
+        .components
+        .get_or_insert_with(Components::new)
+        .add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
     let (router, description) = OpenApiRouter::with_openapi(description)
         .routes(routes!(jobs::submit::submit, jobs::list::list))
         .routes(routes!(jobs::submit::quote))
@@ -88,6 +93,17 @@ pub(crate) fn routes() -> Router<App> {
         .routes(routes!(admin::providers::list))
         .routes(routes!(admin::providers::off))
         .routes(routes!(admin::providers::on))
+        .routes(routes!(people::post_sign_up))
+        .routes(routes!(people::post_verify))
+        .routes(routes!(people::post_sign_in))
+        .routes(routes!(people::post_sign_out))
+        .routes(routes!(people::post_password))
+        .routes(routes!(people::post_forgot))
+        .routes(routes!(people::post_reset))
+        .routes(routes!(people::google::post_google_age))
+        .routes(routes!(people::list_sessions, people::delete_sessions))
+        .routes(routes!(people::delete_session))
+        .routes(routes!(people::list_audit))
         .split_for_parts();
     // OpenAPI has no path parameter that spans slashes, so this one is described apart.
     let (_, file) = OpenApiRouter::<App>::new().routes(routes!(media::get)).split_for_parts();
@@ -95,6 +111,7 @@ pub(crate) fn routes() -> Router<App> {
     declare_problems(&mut description);
     router
         .route("/media/{*key}", routing::get(media::get))
+        .merge(people::pages())
         .merge(SwaggerUi::new("/docs").url("/openapi.json", description))
 }
 

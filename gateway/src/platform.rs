@@ -149,6 +149,11 @@ pub(crate) fn switches(context: &Context) -> Switches<'_> {
     Switches { db: &context.db, routes, providers }
 }
 
+/// Whether people reach us by https, be it through a proxy in front.
+pub(crate) fn is_https(context: &Context) -> bool {
+    context.settings.gateway.public_url.as_url().scheme() == "https"
+}
+
 /// The largest request body, in bytes.
 pub(crate) fn body_limit(context: &Context) -> usize {
     context.settings.limits.body_bytes

@@ -21,6 +21,13 @@ pub(crate) enum Code {
     MaxCreditsExceeded,
     InsufficientScope,
     Forbidden,
+    TooYoung,
+    CrossSite,
+    SignInAgain,
+    GoogleRefused,
+    WrongCredentials,
+    TooManyAttempts,
+    NotConfigured,
     LinkExpired,
     LinkInvalid,
     NotFound,
@@ -55,6 +62,17 @@ impl Code {
             }
             Self::InsufficientScope => (S::FORBIDDEN, "insufficient_scope", "Insufficient scope"),
             Self::Forbidden => (S::FORBIDDEN, "forbidden", "Forbidden"),
+            Self::TooYoung => (S::FORBIDDEN, "too_young", "Too young"),
+            Self::CrossSite => (S::FORBIDDEN, "cross_site", "Sent by another site"),
+            Self::SignInAgain => (S::FORBIDDEN, "sign_in_again", "Sign in again"),
+            Self::GoogleRefused => (S::FORBIDDEN, "google_refused", "Google sign-in refused"),
+            Self::WrongCredentials => {
+                (S::UNAUTHORIZED, "wrong_credentials", "Wrong address or password")
+            }
+            Self::TooManyAttempts => {
+                (S::TOO_MANY_REQUESTS, "too_many_attempts", "Too many attempts")
+            }
+            Self::NotConfigured => (S::NOT_FOUND, "not_configured", "Not set up here"),
             Self::LinkExpired => (S::FORBIDDEN, "link_expired", "Link expired"),
             Self::LinkInvalid => (S::FORBIDDEN, "link_invalid", "Link invalid"),
             Self::NotFound => (S::NOT_FOUND, "not_found", "Not found"),
@@ -221,6 +239,32 @@ impl Problem {
         Self::new(code, detail)
     }
 
+    /// The status of its answer.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.code.status()
+    }
+
+    /// What to tell people: a sentence for each part that is wrong.
+    pub(crate) fn words(&self) -> Vec<String> {
+        let named = |error: &FieldError| {
+            let name = error.pointer.trim_start_matches('/').replace('_', " ");
+            let mut letters = name.chars();
+            let first = letters.next().map(|first| first.to_uppercase().to_string());
+            format!("{}{} {}.", first.unwrap_or_default(), letters.as_str(), error.detail)
+        };
+        match self.errors.as_slice() {
+            [] => vec![self.detail.clone()],
+            errors => errors.iter().map(named).collect(),
+        }
+    }
+
+    /// Writes its headers into a response that tells of it in another way.
+    pub(crate) fn write_headers(&self, response: &mut Response) {
+        for (name, value) in &self.headers {
+            response.headers_mut().insert(name.clone(), value.clone());
+        }
+    }
+
     /// Writes the body and headers into a response that carries this problem.
     pub(crate) fn write(&self, response: &mut Response, request_id: &str) {
         let body = ProblemBody {
@@ -236,9 +280,7 @@ impl Problem {
         let headers = response.headers_mut();
         headers.remove(header::CONTENT_LENGTH);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        for (name, value) in &self.headers {
-            headers.insert(name.clone(), value.clone());
-        }
+        self.write_headers(response);
         // Strings and numbers only: it always serializes.
         let bytes = serde_json::to_vec(&body).unwrap_or_default();
         *response.body_mut() = bytes.into();

@@ -1,9 +1,11 @@
-//! Periodic tasks, behind one leader lease in the database.
+//! Periodic tasks, behind one leader lease in the database; and sending mails, which every scheduler
+//! does, because a slow mail server must not hold up anything else.
 //!
 //! Several schedulers may run; the one that holds the lease works. Every task is a set of
 //! conditional changes, so a leader that was frozen and wakes up does no harm: what it wants to
 //! change has changed already. A task that fails is logged and comes round again.
 
+mod mails;
 mod tasks;
 
 use std::time::Duration;
@@ -26,6 +28,7 @@ pub async fn run(context: Context) {
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut leading: Option<Leading> = None;
     let (lost, _listening) = hints_lost(&context);
+    let _sending = mails::start(&context);
     loop {
         tokio::select! {
             () = context.shutdown.wait() => break,

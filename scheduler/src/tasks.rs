@@ -3,13 +3,18 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use config::{context::Context, media::MediaError, routes, settings::Settings};
-use entities::{Effects, Timestamp, WriteError, job, pools, reconcile, uploads};
+use entities::{
+    Effects, Timestamp, WriteError, accounts, audit, job, mail, pools, reconcile, throttle, uploads,
+};
 use futures::future::BoxFuture;
 use sea_orm::{DatabaseTransaction, DbErr};
 use uuid::Uuid;
 
 /// The most jobs that one round of a task touches; more come with the next round.
 const BATCH: u64 = 200;
+
+/// The most audit events that are deleted at once.
+const EVENTS: u64 = 2_000;
 
 /// A periodic task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,11 +28,12 @@ pub(crate) enum Task {
     Expire,
     Uploads,
     Forget,
+    Accounts,
     Staging,
 }
 
 /// All of them.
-pub(crate) const TASKS: [Task; 10] = [
+pub(crate) const TASKS: [Task; 11] = [
     Task::Rescue,
     Task::Sweep,
     Task::Deadlines,
@@ -37,6 +43,7 @@ pub(crate) const TASKS: [Task; 10] = [
     Task::Expire,
     Task::Uploads,
     Task::Forget,
+    Task::Accounts,
     Task::Staging,
 ];
 
@@ -52,6 +59,7 @@ impl Task {
             Self::Expire => "expire",
             Self::Uploads => "uploads",
             Self::Forget => "forget",
+            Self::Accounts => "accounts",
             Self::Staging => "staging",
         }
     }
@@ -62,6 +70,7 @@ impl Task {
             Self::Deadlines | Self::Gauges => Duration::from_secs(2),
             Self::Expire | Self::Uploads => Duration::from_secs(5),
             Self::Reconcile => settings.scheduler.reconcile,
+            Self::Accounts => Duration::from_secs(30),
             Self::Forget => Duration::from_secs(600),
             Self::Staging => Duration::from_secs(3_600),
         }
@@ -99,6 +108,7 @@ impl Task {
                 job::forget_old_idempotency_keys(context.db.write(), now).await.map_err(failed)?;
                 pools::forget_dead(context.db.write()).await.map_err(failed)
             }
+            Self::Accounts => forget_accounts_past(context, now).await.map_err(failed),
             Self::Staging => {
                 staging(context).await;
                 Ok(())
@@ -205,6 +215,28 @@ async fn gauges(context: &Context) -> Result<(), DbErr> {
     context.metrics.pools(&pools, &context.settings.workers.max_in_flight);
     let (board, settings) = (context.routes.board(), &context.settings.providers);
     context.metrics.routes(&routes::overview(&board, context.catalogue.routes(), settings));
+    Ok(())
+}
+
+/// Deletes what is over: sessions, sign-ups that nobody confirmed, links in mails, throttles, and
+/// a small batch of old audit events.
+async fn forget_accounts_past(context: &Context, now: Timestamp) -> Result<(), DbErr> {
+    let (db, settings) = (context.db.write(), &context.settings);
+    let sessions =
+        accounts::delete_old_sessions(db, settings.accounts.session_terms(), now).await?;
+    let sign_ups = accounts::delete_old_sign_ups(db, now).await?;
+    let links = mail::delete_old(db, now).await?;
+    throttle::delete_old(db, now).await?;
+    let before = now.before(settings.retention.audit);
+    let events = audit::delete_old(db, before, EVENTS).await?;
+    for (kind, count) in [
+        ("session", sessions),
+        ("sign_up", sign_ups),
+        ("mail_link", links),
+        ("audit_event", events),
+    ] {
+        context.metrics.retention_deleted(kind, usize::try_from(count).unwrap_or(usize::MAX));
+    }
     Ok(())
 }
 

@@ -49,6 +49,7 @@ macro_rules! distributed {
     };
 }
 
+mod audit;
 mod auth;
 mod bad_input;
 mod bad_requests;
@@ -64,6 +65,7 @@ mod fairness;
 mod fal;
 mod fal_faults;
 mod frozen;
+mod google;
 mod harness;
 mod huggingface;
 mod idempotency;
@@ -84,7 +86,11 @@ mod reconcile;
 mod retention;
 mod routing;
 mod secrets;
+mod sessions;
+mod sign_in;
+mod sign_up;
 mod start;
 mod start_refused;
+mod tls;
 mod uploads;
 mod waits;

@@ -10,6 +10,7 @@ use config::{
     clock::Clock,
     context::{Context, Parts},
     limiter::Limiter,
+    mail::Mailer,
     media::{MediaKey, MediaLinks, MediaStore, PutLimits},
     net::{Fetcher, Guarded},
     queue::Queue,
@@ -47,6 +48,8 @@ async fn engine(folder: &std::path::Path) -> Engine {
     let now = clock.clone();
     let provider = DemoProvider::new(folder, Arc::new(move || now.now())).unwrap();
     let callbacks = CallbackLinks::new(secrets.clone(), settings.gateway.public_url.clone());
+    let public_url = settings.gateway.public_url.clone();
+    let mailer = Mailer::new(&settings.mail, secrets.clone(), public_url).unwrap();
     let context = Context::start(Parts {
         db,
         callbacks,
@@ -55,7 +58,9 @@ async fn engine(folder: &std::path::Path) -> Engine {
         queue: Queue::memory(),
         announcer: Announcer::local(),
         media: MediaStore::local(folder).unwrap(),
-        links: MediaLinks::new(secrets, base, LEASE),
+        links: MediaLinks::new(secrets.clone(), base, LEASE),
+        secrets,
+        mailer,
         clock,
         catalogue: Catalogue::built_in().unwrap(),
         metrics: Metrics::new().unwrap(),

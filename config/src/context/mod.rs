@@ -20,10 +20,13 @@ use crate::{
     catalogue::Catalogue,
     clock::Clock,
     limiter::Limiter,
+    mail::Mailer,
     media::{MediaLinks, MediaStore},
     net::Guarded,
+    passwords::Passwords,
     queue::Queue,
     routes::Routes,
+    secrets::MasterSecrets,
     settings::Settings,
     shutdown::Shutdown,
     telemetry::Metrics,
@@ -57,6 +60,10 @@ pub struct Context {
     pub routes: Routes,
     /// Fetches what users point to.
     pub guarded: Guarded,
+    /// Signs what must come back to us unchanged.
+    pub secrets: MasterSecrets,
+    /// Sends mails.
+    pub mailer: Mailer,
     /// The time.
     pub clock: Clock,
     /// The models.
@@ -67,6 +74,8 @@ pub struct Context {
     pub settings: Arc<Settings>,
     /// Tells when to stop.
     pub shutdown: Shutdown,
+    /// Hashes passwords, a few at a time.
+    pub passwords: Passwords,
     outbox: Outbox,
 }
 
@@ -88,6 +97,10 @@ pub struct Parts {
     pub limiter: Limiter,
     /// Fetches what users point to.
     pub guarded: Guarded,
+    /// Signs what must come back to us unchanged.
+    pub secrets: MasterSecrets,
+    /// Sends mails.
+    pub mailer: Mailer,
     /// The time.
     pub clock: Clock,
     /// The models.
@@ -137,6 +150,9 @@ impl Context {
             routes: Routes::start(parts.db.clone(), parts.clock.clone()),
             db: parts.db,
             guarded: parts.guarded,
+            secrets: parts.secrets,
+            mailer: parts.mailer,
+            passwords: Passwords::default(),
             clock: parts.clock,
             catalogue: Arc::new(parts.catalogue),
             metrics: parts.metrics,

@@ -7,6 +7,7 @@
 //! | `fetch` | media of providers, streamed from allowed places only |
 //! | `guarded` | what users point to, never in our own networks |
 //! | `origins` | which places are allowed |
+//! | `plain` | one guarded request, for libraries that bring a protocol |
 //!
 //! Nothing is stored. What can fail is in [`Unanswered`] and [`FetchError`].
 
@@ -14,6 +15,7 @@ mod client;
 mod fetch;
 mod guarded;
 mod origins;
+mod plain;
 #[cfg(test)]
 mod tests;
 
@@ -21,3 +23,4 @@ pub use client::{ClientError, Timeouts, Unanswered, client, read};
 pub use fetch::{FetchError, Fetcher};
 pub use guarded::{Allowed, FetchLimits, Guarded, GuardedError};
 pub use origins::Origins;
+pub use plain::Plain;

@@ -6,6 +6,7 @@
 mod layers;
 mod mistake;
 mod outside;
+mod people;
 mod pools;
 mod providers;
 mod proxies;
@@ -22,6 +23,7 @@ use serde::Serialize;
 
 pub use mistake::{Mistake, Place};
 pub use outside::{ClockSettings, Data, Database, Log, LogFormat, Media, Redis, Secrets, Stripe};
+pub use people::{Accounts, Google, Mail};
 pub use pools::Pools;
 pub use providers::{Offer, Providers};
 pub use proxies::TrustedProxies;
@@ -70,6 +72,9 @@ pub struct Settings {
     pub inputs: Inputs,
     pub retention: Retention,
     pub limits: Limits,
+    pub accounts: Accounts,
+    pub mail: Mail,
+    pub google: Google,
     pub demo: Demo,
     pub providers: Providers,
     pub stripe: Stripe,
@@ -107,6 +112,9 @@ impl Settings {
         let inputs = Inputs::read(reader);
         let retention = Retention::read(reader);
         let limits = Limits::read(reader);
+        let accounts = Accounts::read(reader);
+        let mail = Mail::read(reader, data.as_ref());
+        let google = Google::read(reader);
         let demo = Demo::read(reader);
         let providers = Providers::read(reader);
         let stripe = Stripe::read(reader);
@@ -130,6 +138,9 @@ impl Settings {
             inputs: inputs?,
             retention: retention?,
             limits: limits?,
+            accounts: accounts?,
+            mail: mail?,
+            google: google?,
             demo: demo?,
             providers: providers?,
             stripe: stripe?,

@@ -213,13 +213,17 @@ pub struct Retention {
     /// The log of who used what.
     #[serde(rename = "usage_log_days", serialize_with = "shown::days")]
     pub usage_log: Duration,
+    /// What happened to accounts.
+    #[serde(rename = "audit_days", serialize_with = "shown::days")]
+    pub audit: Duration,
 }
 
 impl Retention {
     pub(super) fn read(reader: &mut Reader) -> Option<Self> {
         let content = reader.days("retention.content_days");
         let usage_log = reader.days("retention.usage_log_days");
-        Some(Self { content: content?, usage_log: usage_log? })
+        let audit = reader.days("retention.audit_days");
+        Some(Self { content: content?, usage_log: usage_log?, audit: audit? })
     }
 }
 

@@ -1,7 +1,8 @@
 //! Making a person with a personal workspace and an empty wallet, and finding them by address.
 
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, SqlErr,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait,
+    QueryFilter, SqlErr,
 };
 
 use crate::{
@@ -63,12 +64,17 @@ pub struct PersonalWorkspace {
     pub workspace: workspaces::Model,
 }
 
-fn canonical(email: &str) -> Result<String, AccountError> {
+/// The one spelling of an address under which it is stored.
+///
+/// # Errors
+/// When it is none.
+pub fn canonical(email: &str) -> Result<String, AccountError> {
     let text = email.trim().to_lowercase();
     let shape = text.split_once('@').is_some_and(|(local, domain)| {
         !local.is_empty() && domain.len() > 2 && !domain.contains('@') && !domain.starts_with('.')
     });
-    let clean = text.len() <= 254 && !text.chars().any(|c| c.is_whitespace() || c.is_control());
+    let strange = |c: char| c.is_whitespace() || c.is_control() || "<>()[]\",;:\\".contains(c);
+    let clean = text.len() <= 254 && !text.chars().any(strange);
     if shape && clean { Ok(text) } else { Err(AccountError::BadEmail(email.to_owned())) }
 }
 
@@ -133,6 +139,40 @@ pub async fn find_workspace(db: &Db, email: &str) -> Result<PersonalWorkspace, A
         .await?
         .ok_or_else(|| DbErr::Custom(format!("{} has no workspace", user.id)))?;
     Ok(PersonalWorkspace { user, workspace })
+}
+
+/// A person who was not erased, and their personal workspace.
+///
+/// # Errors
+/// When the database fails.
+pub async fn personal_workspace(
+    db: &impl ConnectionTrait,
+    user_id: UserId,
+) -> Result<Option<PersonalWorkspace>, DbErr> {
+    let user = users::Entity::find_by_id(user_id).one(db).await?;
+    let Some(user) = user.filter(|user| user.erased_at.is_none()) else { return Ok(None) };
+    let workspace =
+        workspaces::Entity::find().filter(workspaces::Column::OwnerId.eq(user_id)).one(db).await?;
+    Ok(workspace.map(|workspace| PersonalWorkspace { user, workspace }))
+}
+
+/// The person with this address (in its one spelling) and their workspace, by the same statements
+/// whether there is one or not.
+///
+/// # Errors
+/// When the database fails.
+pub async fn find_by_email(db: &Db, email: &str) -> Result<Option<PersonalWorkspace>, DbErr> {
+    let user = users::Entity::find()
+        .filter(users::Column::Email.eq(email))
+        .filter(users::Column::ErasedAt.is_null())
+        .one(db.read())
+        .await?;
+    let owner = user.as_ref().map_or(UserId(uuid::Uuid::nil()), |user| user.id);
+    let workspace = workspaces::Entity::find()
+        .filter(workspaces::Column::OwnerId.eq(owner))
+        .one(db.read())
+        .await?;
+    Ok(user.zip(workspace).map(|(user, workspace)| PersonalWorkspace { user, workspace }))
 }
 
 /// The workspace's balances.

@@ -14,6 +14,11 @@ impl Database {
         Self(sea_orm::Database::connect(url).await.unwrap())
     }
 
+    /// The connection itself, for what is meant to fail.
+    pub(crate) fn connection(&self) -> &DatabaseConnection {
+        &self.0
+    }
+
     /// Runs one statement that writes; answers with the number of rows.
     pub(crate) async fn write(&self, sql: &str) -> u64 {
         let done = self.0.execute_unprepared(sql).await;

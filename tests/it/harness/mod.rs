@@ -4,6 +4,7 @@ mod api;
 mod cluster;
 mod db;
 mod invariants;
+mod people;
 mod process;
 mod servers;
 mod wait;
@@ -11,7 +12,9 @@ mod wait;
 pub(crate) use api::{Answer, Api, http, is_terminal, sketch};
 pub(crate) use cluster::{Cluster, Options, admin};
 pub(crate) use db::{Database, uuid_of};
+pub(crate) use people::{Browser, sign_up};
 pub(crate) use process::{Env, Process, run};
+pub(crate) use servers::OwnPostgres;
 pub(crate) use servers::OwnRedis;
 pub(crate) use wait::{eventually, free_port, within};
 

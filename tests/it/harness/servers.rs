@@ -158,6 +158,25 @@ impl OwnPostgres {
         self.0.up();
     }
 
+    /// From now on it takes nobody without TLS; the file of the authority that its certificate is
+    /// from.
+    pub(crate) fn only_tls(&self) -> String {
+        let at = self.0.folder.display();
+        let owner = self.0.prefix.rsplit_once(' ').map_or("", |(owner, _)| owner);
+        let script = format!(
+            "{owner} openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 \
+             -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 \
+             -keyout {at}/data/server.key -out {at}/data/server.crt && \
+             {owner} sh -c \"echo 'hostssl all all 127.0.0.1/32 trust' > {at}/data/pg_hba.conf; \
+             echo 'ssl = on' >> {at}/data/postgresql.conf; chmod 600 {at}/data/server.key; \
+             cp {at}/data/server.crt {at}/ca.crt; chmod 644 {at}/ca.crt\""
+        );
+        shell(&script, &self.0.folder);
+        self.0.control("-w -m fast stop");
+        self.0.up();
+        format!("{at}/ca.crt")
+    }
+
     /// Stops it as a crash does; it keeps what was committed.
     pub(crate) fn down(&self) {
         self.0.control("-m immediate -w stop");

@@ -10,12 +10,14 @@
 //! | `fal` | fal.ai's queue |
 //! | `huggingface` | Hugging Face's hub and router, and the providers behind it |
 //! | `kie` | kie.ai's market API |
+//! | `google` | Google's sign-in |
 //!
 //! `cargo run -p sim -- fal --port 9300` starts one by hand. What it did is at `/admin/requests`;
 //! `/admin/rules` says what shall go wrong. Everything is in memory and ends with the process.
 
 pub mod fal;
 pub mod faults;
+pub mod google;
 pub mod huggingface;
 pub mod kie;
 pub mod media;

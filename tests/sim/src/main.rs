@@ -23,6 +23,12 @@ enum Service {
         #[arg(long)]
         port: u16,
     },
+    /// Google's sign-in.
+    Google {
+        /// On loopback.
+        #[arg(long)]
+        port: u16,
+    },
     /// fal.ai's queue.
     Fal {
         /// On loopback.
@@ -62,6 +68,19 @@ async fn main() -> Result<()> {
                  What it accepted: {base}/admin/requests",
                 base = sim.base(),
                 key = sim::kie::KEY,
+            ));
+            server.forever().await?;
+        }
+        Service::Google { port } => {
+            let (sim, server) = sim::google::start(port).await?;
+            say(&format!(
+                "Google's sign-in is simulated at {base}\n\n\
+                 TIKTOMATO__GOOGLE__CLIENT_ID={id} TIKTOMATO__GOOGLE__CLIENT_SECRET={secret} \
+                 TIKTOMATO__GOOGLE__ISSUER={base} cargo run\n\n\
+                 Then open /auth/google there. What it did: {base}/admin/requests",
+                base = sim.base(),
+                id = sim::google::CLIENT_ID,
+                secret = sim::google::CLIENT_SECRET,
             ));
             server.forever().await?;
         }

@@ -1,0 +1,418 @@
+//! The same use cases as plain HTML pages: what mail links lead to, and forms to sign up and in.
+//!
+//! No script, nothing from elsewhere, one style sheet of our own; the `Content-Security-Policy`
+//! says so. Opening a link changes nothing, because mail programs open links by themselves: a
+//! button does.
+
+use askama::Template;
+use axum::{
+    Router,
+    extract::State,
+    response::{Html, IntoResponse as _, Redirect, Response},
+    routing::get,
+};
+use entities::accounts;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+
+use super::{
+    cookies::Cookies,
+    fields::{Fields, FormFields},
+    google, recover, sign_in,
+    sign_up::{self, SignUp, TOKEN},
+    visitor::Visitor,
+};
+use crate::{app::App, auth::Authenticated, extract::Parameters, finish::Page, problem::Problem};
+
+const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; \
+                      base-uri 'none'; frame-ancestors 'none'";
+
+const STYLE: &str = include_str!("../../templates/page.css");
+
+/// All pages.
+pub(crate) fn routes() -> Router<App> {
+    Router::new()
+        .route("/page.css", get(style))
+        .route("/sign-up", get(show_sign_up).post(take_sign_up))
+        .route("/verify", get(show_verify).post(take_verify))
+        .route("/sign-in", get(show_sign_in).post(take_sign_in))
+        .route("/sign-out", axum::routing::post(take_sign_out))
+        .route("/signed-in", get(show_signed_in))
+        .route("/forgot", get(show_forgot).post(take_forgot))
+        .route("/reset", get(show_reset).post(take_reset))
+        .route("/auth/google", get(google::begin))
+        .route("/auth/google/callback", get(google::callback))
+        .route("/auth/google/age", get(show_age).post(take_age))
+}
+
+#[derive(Clone, Copy)]
+struct Field<'a> {
+    name: &'a str,
+    label: &'a str,
+    kind: &'a str,
+    value: &'a str,
+    hint: &'a str,
+    autocomplete: &'a str,
+    required: bool,
+}
+
+impl<'a> Field<'a> {
+    const fn new(name: &'a str, label: &'a str, kind: &'a str, autocomplete: &'a str) -> Self {
+        Self { name, label, kind, value: "", hint: "", autocomplete, required: true }
+    }
+
+    const fn hint(mut self, hint: &'a str) -> Self {
+        self.hint = hint;
+        self
+    }
+
+    const fn value(mut self, value: &'a str) -> Self {
+        self.value = value;
+        self
+    }
+
+    const fn optional(mut self) -> Self {
+        self.required = false;
+        self
+    }
+}
+
+const EMAIL: Field<'static> = Field::new("email", "Email", "email", "username");
+const PASSWORD: Field<'static> = Field::new("password", "Password", "password", "current-password");
+const NEW_PASSWORD: Field<'static> =
+    Field::new("password", "Password", "password", "new-password").hint("8 characters or more");
+const NAME: Field<'static> = Field::new("name", "Name (optional)", "text", "name").optional();
+const BIRTH_DATE: Field<'static> = Field::new("birth_date", "Date of birth", "date", "bday")
+    .hint("We look at it now and do not keep it.");
+
+#[derive(Template)]
+#[template(path = "form.html")]
+struct Form<'a> {
+    title: &'a str,
+    intro: Option<&'a str>,
+    action: &'a str,
+    fields: &'a [Field<'a>],
+    button: &'a str,
+    google: bool,
+    links: &'a [(&'a str, &'a str)],
+    faults: Vec<String>,
+}
+
+#[derive(Template)]
+#[template(path = "message.html")]
+struct Message<'a> {
+    title: &'a str,
+    lines: Vec<&'a str>,
+    links: &'a [(&'a str, &'a str)],
+}
+
+#[derive(Template)]
+#[template(path = "signed_in.html")]
+struct SignedInPage<'a> {
+    email: &'a str,
+    available: i64,
+    held: i64,
+}
+
+/// A page with this status.
+fn page(status: StatusCode, page: &impl Template) -> Response {
+    let Ok(text) = page.render() else {
+        tracing::error!("a page could not be written");
+        return Problem::for_status(StatusCode::INTERNAL_SERVER_ERROR).into_response();
+    };
+    let mut response = (status, Html(text)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.extensions_mut().insert(Page);
+    response
+}
+
+/// The form again, with what was wrong with it.
+fn again(mut form: Form<'_>, problem: &Problem) -> Response {
+    form.faults = problem.words();
+    let mut response = page(problem.status(), &form);
+    problem.write_headers(&mut response);
+    response
+}
+
+/// A problem as a page for people, as problem details for programs.
+pub(super) fn problem(headers: &HeaderMap, problem: Problem) -> Response {
+    let wants = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    if !wants.is_some_and(|accept| accept.contains("text/html")) {
+        return problem.into_response();
+    }
+    let words = problem.words();
+    let message = Message {
+        title: "That did not work",
+        lines: words.iter().map(String::as_str).collect(),
+        links: &[("/sign-in", "Sign in")],
+    };
+    let mut response = page(problem.status(), &message);
+    problem.write_headers(&mut response);
+    response
+}
+
+fn message(title: &str, line: &str, links: &[(&str, &str)]) -> Response {
+    page(StatusCode::OK, &Message { title, lines: vec![line], links })
+}
+
+fn token(parameters: &mut Parameters) -> String {
+    parameters.text("token").unwrap_or_default().chars().take(TOKEN).collect()
+}
+
+async fn style() -> Response {
+    let kind = (header::CONTENT_TYPE, HeaderValue::from_static("text/css; charset=utf-8"));
+    let kept = (header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+    ([kind, kept], STYLE).into_response()
+}
+
+fn sign_up_form<'a>(app: &App, fields: &'a [Field<'a>]) -> Form<'a> {
+    Form {
+        title: "Create an account",
+        intro: None,
+        action: "/sign-up",
+        fields,
+        button: "Create account",
+        google: app.google.is_some(),
+        links: &[("/sign-in", "I have an account")],
+        faults: Vec::new(),
+    }
+}
+
+async fn show_sign_up(State(app): State<App>) -> Response {
+    page(StatusCode::OK, &sign_up_form(&app, &[EMAIL, NEW_PASSWORD, NAME, BIRTH_DATE]))
+}
+
+async fn take_sign_up(
+    State(app): State<App>,
+    visitor: Visitor,
+    FormFields(fields): FormFields,
+) -> Response {
+    let done = async {
+        let new = SignUp::read(fields)?;
+        sign_up::sign_up(&app.context, &visitor, new).await
+    };
+    match done.await {
+        Ok(()) => message(
+            "Look into your mail",
+            "We have sent a link to this address. Open it within 24 hours to confirm that the address is yours.",
+            &[("/sign-in", "Sign in")],
+        ),
+        Err(problem) => {
+            again(sign_up_form(&app, &[EMAIL, NEW_PASSWORD, NAME, BIRTH_DATE]), &problem)
+        }
+    }
+}
+
+fn verify_form<'a>(fields: &'a [Field<'a>]) -> Form<'a> {
+    Form {
+        title: "Confirm your address",
+        intro: Some(
+            "Only go on if it was you who signed up. If it was not, close this page: nothing happens then.",
+        ),
+        action: "/verify",
+        fields,
+        button: "Confirm",
+        google: false,
+        links: &[],
+        faults: Vec::new(),
+    }
+}
+
+const TOKEN_FIELD: Field<'static> = Field::new("token", "", "hidden", "off");
+
+async fn show_verify(mut parameters: Parameters) -> Response {
+    let token = token(&mut parameters);
+    page(StatusCode::OK, &verify_form(&[TOKEN_FIELD.value(&token)]))
+}
+
+async fn take_verify(
+    State(app): State<App>,
+    visitor: Visitor,
+    FormFields(mut fields): FormFields,
+) -> Response {
+    let token = fields.text("token", TOKEN);
+    let done = async {
+        fields.end()?;
+        sign_up::verify(&app.context, &visitor, &token).await
+    };
+    match done.await {
+        Ok(_) => message(
+            "Your address is confirmed",
+            "Your account is ready. Sign in with the password that you chose.",
+            &[
+                ("/sign-in", "Sign in"),
+                ("/forgot", "I did not choose a password, or have forgotten it"),
+            ],
+        ),
+        Err(problem) => again(verify_form(&[TOKEN_FIELD.value(&token)]), &problem),
+    }
+}
+
+fn sign_in_form<'a>(app: &App, fields: &'a [Field<'a>]) -> Form<'a> {
+    Form {
+        title: "Sign in",
+        intro: None,
+        action: "/sign-in",
+        fields,
+        button: "Sign in",
+        google: app.google.is_some(),
+        links: &[("/forgot", "I have forgotten my password"), ("/sign-up", "Create an account")],
+        faults: Vec::new(),
+    }
+}
+
+async fn show_sign_in(State(app): State<App>) -> Response {
+    page(StatusCode::OK, &sign_in_form(&app, &[EMAIL, PASSWORD]))
+}
+
+async fn take_sign_in(
+    State(app): State<App>,
+    visitor: Visitor,
+    FormFields(fields): FormFields,
+) -> Response {
+    let done = async {
+        let (email, password) = sign_in::credentials(fields)?;
+        sign_in::enter(&app.context, &visitor, &email, password).await
+    };
+    signed_in(done.await.map(|done| done.cookies), |problem| {
+        again(sign_in_form(&app, &[EMAIL, PASSWORD]), problem)
+    })
+}
+
+/// Where somebody lands who is in.
+fn signed_in(
+    done: Result<Cookies, Problem>,
+    otherwise: impl FnOnce(&Problem) -> Response,
+) -> Response {
+    match done {
+        Ok(cookies) => (cookies, Redirect::to("/signed-in")).into_response(),
+        Err(problem) => otherwise(&problem),
+    }
+}
+
+async fn show_signed_in(
+    State(app): State<App>,
+    caller: Result<Authenticated, Problem>,
+    headers: HeaderMap,
+) -> Response {
+    let Ok(Authenticated(caller)) = caller else { return Redirect::to("/sign-in").into_response() };
+    let shown = async {
+        let db = &app.context.db;
+        let account = accounts::personal_workspace(db.read(), caller.user_id)
+            .await
+            .map_err(Problem::database)?
+            .ok_or_else(Problem::unauthorized)?;
+        let wallet = accounts::wallet(db, caller.workspace_id).await.map_err(Problem::database)?;
+        let shown = SignedInPage {
+            email: &account.user.email,
+            available: wallet.available.0,
+            held: wallet.held.0,
+        };
+        Ok(page(StatusCode::OK, &shown))
+    };
+    shown.await.unwrap_or_else(|failed| problem(&headers, failed))
+}
+
+async fn take_sign_out(State(app): State<App>, visitor: Visitor, headers: HeaderMap) -> Response {
+    match sign_in::sign_out(&app.context, &visitor).await {
+        Ok(cookies) => {
+            let told = message("Signed out", "You are signed out.", &[("/sign-in", "Sign in")]);
+            (cookies, told).into_response()
+        }
+        Err(failed) => problem(&headers, failed),
+    }
+}
+
+fn forgot_form<'a>(fields: &'a [Field<'a>]) -> Form<'a> {
+    Form {
+        title: "Forgotten password",
+        intro: Some("We send a link to your address, by which you can choose a new password."),
+        action: "/forgot",
+        fields,
+        button: "Send the link",
+        google: false,
+        links: &[("/sign-in", "Sign in")],
+        faults: Vec::new(),
+    }
+}
+
+async fn show_forgot() -> Response {
+    page(StatusCode::OK, &forgot_form(&[EMAIL]))
+}
+
+async fn take_forgot(
+    State(app): State<App>,
+    visitor: Visitor,
+    FormFields(fields): FormFields,
+) -> Response {
+    match recover::forgot(&app.context, &visitor, fields).await {
+        Ok(()) => message(
+            "Look into your mail",
+            "If this address has an account, a mail with a link is on its way.",
+            &[("/sign-in", "Sign in")],
+        ),
+        Err(problem) => again(forgot_form(&[EMAIL]), &problem),
+    }
+}
+
+fn reset_form<'a>(fields: &'a [Field<'a>]) -> Form<'a> {
+    Form {
+        title: "Choose a new password",
+        intro: Some("All other browsers will be signed out."),
+        action: "/reset",
+        fields,
+        button: "Change password",
+        google: false,
+        links: &[("/forgot", "Send me another link")],
+        faults: Vec::new(),
+    }
+}
+
+async fn show_reset(mut parameters: Parameters) -> Response {
+    let token = token(&mut parameters);
+    page(StatusCode::OK, &reset_form(&[TOKEN_FIELD.value(&token), NEW_PASSWORD]))
+}
+
+async fn take_reset(
+    State(app): State<App>,
+    visitor: Visitor,
+    FormFields(mut fields): FormFields,
+) -> Response {
+    // Put back: a password that is not taken must not cost the link.
+    let token = fields.optional("token", TOKEN).unwrap_or_default();
+    let fields: Fields = fields.with("token", &token);
+    let done = recover::reset(&app.context, &visitor, fields).await;
+    signed_in(done.map(|done| done.cookies), |problem| {
+        again(reset_form(&[TOKEN_FIELD.value(&token), NEW_PASSWORD]), problem)
+    })
+}
+
+fn age_form<'a>(fields: &'a [Field<'a>]) -> Form<'a> {
+    Form {
+        title: "One more question",
+        intro: Some(
+            "You are new here. Google has told us your name and address; before we make your account we need one more thing.",
+        ),
+        action: "/auth/google/age",
+        fields,
+        button: "Create account",
+        google: false,
+        links: &[("/sign-in", "Not now")],
+        faults: Vec::new(),
+    }
+}
+
+async fn show_age() -> Response {
+    page(StatusCode::OK, &age_form(&[BIRTH_DATE]))
+}
+
+async fn take_age(
+    State(app): State<App>,
+    visitor: Visitor,
+    FormFields(fields): FormFields,
+) -> Response {
+    let done = google::finish(&app.context, &visitor, fields).await;
+    signed_in(done.map(|done| done.cookies), |problem| again(age_form(&[BIRTH_DATE]), problem))
+}

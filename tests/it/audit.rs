@@ -1,0 +1,112 @@
+//! The audit log: what happened to an account is told to its owner, and never changed.
+
+use sea_orm::ConnectionTrait as _;
+use serde_json::{Value, json};
+
+use crate::harness::{Backend, Browser, Cluster, eventually};
+
+on_both!(what_happened_is_told, what_happened_stays, old_events_go);
+
+const PASSWORD: &str = "correct horse battery";
+
+async fn actions(browser: &Browser) -> Vec<String> {
+    let list = browser.get("/v1/audit?limit=100").await.expect(200);
+    let events = list["data"].as_array().unwrap().clone();
+    events.iter().map(|event| event["action"].as_str().unwrap().to_owned()).collect()
+}
+
+async fn what_happened_is_told(backend: Backend) {
+    let cluster = Cluster::plain(backend).await;
+    let email = "told@example.com";
+    let browser = cluster.person(email, PASSWORD).await;
+    let stranger = cluster.person("other@example.com", PASSWORD).await;
+    stranger.sign_in(email, "a wrong password").await.problem(401);
+    let second = cluster.browser();
+    second.sign_in(email, PASSWORD).await.expect(200);
+    let list = browser.get("/v1/sessions").await.expect(200);
+    let id = list["data"][0]["id"].as_str().unwrap().to_owned();
+    browser.delete(&format!("/v1/sessions/{id}")).await.expect(204);
+    let body = json!({"current_password": PASSWORD, "password": "another good one"});
+    browser.post("/v1/auth/password", &body).await.expect(200);
+    let expected = [
+        "sign_in",
+        "password_changed",
+        "session_revoked",
+        "sign_in",
+        "sign_in_failed",
+        "sign_in",
+        "email_verified",
+        "sign_up",
+    ];
+    assert_eq!(actions(&browser).await, expected);
+    let list = browser.get("/v1/audit?limit=100").await.expect(200);
+    let events = list["data"].as_array().unwrap();
+    assert_eq!(events[2]["detail"]["session"], id.as_str());
+    for event in events {
+        assert_eq!(event["address"], "127.0.0.1", "{event}");
+        assert_eq!(event["object"], "audit_event");
+        let failed = event["action"] == "sign_in_failed";
+        assert_eq!(event["actor"], if failed { "unknown" } else { "you" }, "{event}");
+    }
+    let text = list.to_string();
+    assert!(!text.contains(PASSWORD) && !text.contains(email), "{text}");
+    // A list like every other one.
+    let mut seen: Vec<Value> = Vec::new();
+    let mut path = "/v1/audit?limit=3".to_owned();
+    loop {
+        let page = browser.get(&path).await.expect(200);
+        seen.extend(page["data"].as_array().unwrap().clone());
+        let Some(next) = page["next"].as_str() else { break };
+        path = format!("/v1/audit?limit=3&after={next}");
+    }
+    assert_eq!(seen, *events);
+    assert_eq!(browser.get("/v1/audit?limit=0").await.problem(422), "invalid_input");
+    assert_eq!(
+        actions(&stranger).await,
+        ["sign_in", "email_verified", "sign_up"],
+        "their own alone"
+    );
+    browser.post("/v1/auth/sign-out", &json!({})).await.expect(204);
+    browser.sign_in(email, "another good one").await.expect(200);
+    assert_eq!(actions(&browser).await[..2], ["sign_in", "sign_out"]);
+    cluster.finish().await;
+}
+
+async fn what_happened_stays(backend: Backend) {
+    let cluster = Cluster::plain(backend).await;
+    cluster.person("frozen@example.com", PASSWORD).await;
+    let database = cluster.database().await;
+    for change in ["action = 'nothing'", "at = 0", "user_id = NULL", "actor_id = user_id"] {
+        let sql = format!("UPDATE audit_events SET {change}");
+        let refused = database.connection().execute_unprepared(&sql).await;
+        let error = refused.expect_err(change).to_string();
+        assert!(error.contains("what happened cannot be changed"), "{change}: {error}");
+    }
+    // The person in an event can be erased.
+    assert!(database.write("UPDATE audit_events SET address = NULL, browser = NULL").await > 0);
+    database.close().await;
+    cluster.finish().await;
+}
+
+async fn old_events_go(backend: Backend) {
+    let mut cluster = Cluster::plain(backend).await;
+    cluster.person("old@example.com", PASSWORD).await;
+    let unconfirmed = cluster.browser();
+    let body = crate::harness::sign_up("unconfirmed@example.com", PASSWORD);
+    unconfirmed.post("/v1/auth/sign-up", &body).await.expect(202);
+    cluster.mail("unconfirmed@example.com", 1).await;
+    cluster.stop().await;
+    cluster.set("TIKTOMATO__RETENTION__AUDIT_DAYS", "200");
+    cluster.set("TIKTOMATO__CLOCK__OFFSET_SECONDS", &(201 * 86_400).to_string());
+    cluster.start_all().await;
+    let database = cluster.database().await;
+    for table in ["audit_events", "sessions", "sign_ups", "throttles"] {
+        let sql = format!("SELECT count(*) AS n FROM {table}");
+        eventually(&format!("{table} is empty"), async || {
+            (database.number(&sql).await == 0).then_some(())
+        })
+        .await;
+    }
+    database.close().await;
+    cluster.finish().await;
+}
