@@ -72,15 +72,14 @@ async fn check(world: &World, route: &Route) -> Vec<String> {
         }
         if status >= 400 {
             let code = answer.problem(status);
-            let fits = match (identity, status) {
-                (Identity::Unscoped, 403) if route.kind != Kind::Operator => {
-                    code == "insufficient_scope"
-                }
-                (_, 403) => code == "forbidden",
-                _ => true,
+            let right = match (route.kind, status) {
+                (Kind::Operator, 403) => "forbidden",
+                (Kind::Person, 403) => "sign_in_again",
+                (Kind::Thing | Kind::Own | Kind::Shared, 403) => "insufficient_scope",
+                _ => code.as_str(),
             };
-            if !fits {
-                faults.push(format!("{place}: 403 has the code {code}"));
+            if code != right {
+                faults.push(format!("{place}: {status} has the code {code}"));
             }
         }
         if matches!(identity, Identity::Other | Identity::Operator)

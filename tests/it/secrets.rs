@@ -38,7 +38,7 @@ async fn nothing_shows_a_secret(backend: Backend, filter: &str) {
     let mut seen = go_through_everything(&cluster, &mut plant).await;
     assert!(plant.secrets.len() >= 30, "only {} secrets are planted", plant.secrets.len());
     seen.add("the logs", cluster.logs().as_bytes());
-    seen.look_at_what_operators_see(&cluster).await;
+    seen.look_at_what_operators_see(&cluster, &mut plant).await;
     can_see(&seen, &cluster);
     let shown = seen.shows(&plant);
     assert!(shown.is_empty(), "{} places show a secret:\n{}", shown.len(), shown.join("\n"));

@@ -34,6 +34,8 @@ pub(crate) enum Kind {
     Shared,
     /// Everybody, also without a key.
     Public,
+    /// Whoever is signed in: what keys cannot do.
+    Person,
     /// Operators alone.
     Operator,
 }
@@ -59,6 +61,20 @@ pub(crate) enum Make {
     Callback,
     /// A link to the file of a job.
     Media,
+    /// The id of a session.
+    Session,
+    /// The body of a sign-up.
+    SignUp,
+    /// An address and a wrong password.
+    SignIn,
+    /// An address alone.
+    Email,
+    /// A token that is none, and a password.
+    Token,
+    /// A password alone.
+    Password,
+    /// A date of birth.
+    BirthDate,
     /// The body of `create-user`.
     NewUser,
     /// A body that names the right user.
@@ -120,6 +136,7 @@ impl Route {
         match (self.kind, identity) {
             (Kind::Public, _) => works,
             (_, I::Nobody | I::BadKey) => vec![401],
+            (Kind::Person, _) => vec![403],
             (Kind::Operator, I::Operator) => works,
             (Kind::Operator, _) => vec![403],
             (_, I::Right) => works,
@@ -152,6 +169,19 @@ pub(crate) const ROUTES: &[Route] = &[
     route("GET", "/v1/models/{owner}/{name}", Kind::Shared, None, Make::Model, 200),
     route("GET", "/v1/credits", Kind::Own, CREDITS, Make::Plain, 200),
     route("GET", "/v1/credits/entries", Kind::Own, CREDITS, Make::Plain, 200),
+    route("GET", "/v1/sessions", Kind::Own, ACCOUNT, Make::Plain, 200),
+    route("DELETE", "/v1/sessions", Kind::Own, ACCOUNT, Make::Plain, 204),
+    route("DELETE", "/v1/sessions/{id}", Kind::Thing, ACCOUNT, Make::Session, 204),
+    route("GET", "/v1/audit", Kind::Own, ACCOUNT, Make::Plain, 200),
+    // Signing up and in is for everybody; who has a key already is asked like anybody else.
+    route("POST", "/v1/auth/sign-up", Kind::Public, None, Make::SignUp, 202),
+    route("POST", "/v1/auth/verify", Kind::Public, None, Make::Token, 403),
+    route("POST", "/v1/auth/sign-in", Kind::Public, None, Make::SignIn, 401),
+    route("POST", "/v1/auth/sign-out", Kind::Public, None, Make::Plain, 204),
+    route("POST", "/v1/auth/password", Kind::Person, None, Make::Password, 200),
+    route("POST", "/v1/auth/forgot", Kind::Public, None, Make::Email, 202),
+    route("POST", "/v1/auth/reset", Kind::Public, None, Make::Token, 403),
+    route("POST", "/v1/auth/google", Kind::Public, None, Make::BirthDate, 404),
     route("POST", "/v1/admin/create-user", Kind::Operator, ACCOUNT, Make::NewUser, 201),
     route("POST", "/v1/admin/create-key", Kind::Operator, ACCOUNT, Make::User, 201),
     route("POST", "/v1/admin/set-role", Kind::Operator, ACCOUNT, Make::Role, 200),
@@ -171,6 +201,16 @@ pub(crate) const ROUTES: &[Route] = &[
 pub(crate) const UNDESCRIBED: &[Route] = &[
     route("GET", "/openapi.json", Kind::Public, None, Make::Plain, 200),
     route("GET", "/docs/", Kind::Public, None, Make::Plain, 200),
+    route("GET", "/page.css", Kind::Public, None, Make::Plain, 200),
+    route("GET", "/sign-up", Kind::Public, None, Make::Plain, 200),
+    route("GET", "/sign-in", Kind::Public, None, Make::Plain, 200),
+    route("GET", "/forgot", Kind::Public, None, Make::Plain, 200),
+    route("GET", "/verify", Kind::Public, None, Make::Plain, 200),
+    route("GET", "/reset", Kind::Public, None, Make::Plain, 200),
+    // A key signs no browser in: it is sent to where that is done.
+    route("GET", "/signed-in", Kind::Public, None, Make::Plain, 200),
+    route("GET", "/auth/google", Kind::Public, None, Make::Plain, 404),
+    route("GET", "/auth/google/callback", Kind::Public, None, Make::Plain, 404),
     // The operations port's, which is not public.
     route("GET", "/metrics", Kind::Public, None, Make::Plain, 404),
     route("GET", "/livez", Kind::Public, None, Make::Plain, 404),

@@ -9,8 +9,9 @@ use super::{
     Target,
     table::{Identity, Make, Route},
 };
-use crate::harness::{Api, Backend, Cluster, sketch, uuid_of};
+use crate::harness::{Api, Backend, Cluster, sign_up, sketch, uuid_of};
 
+const PASSWORD: &str = "correct horse battery";
 /// Everything that a key may be allowed.
 const SCOPES: [&str; 4] = ["jobs:read", "jobs:write", "credits:read", "account"];
 /// Words that only the right user's things hold.
@@ -33,7 +34,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) async fn new(backend: Backend) -> Self {
         let cluster = Cluster::plain(backend).await;
-        let right = cluster.user(10_000);
+        let right = person(&cluster).await;
         let other = cluster.user(10_000);
         let operator = cluster.operator();
         let marks = vec![right.email.clone(), PROMPT.to_owned()];
@@ -63,12 +64,13 @@ impl World {
     pub(crate) async fn target(&self, route: &Route) -> Target {
         let path = route.path();
         let with = |id: &str| Target { path: path.replace("{id}", id), body: None };
+        let body = |body: Value| Target { path: path.to_owned(), body: Some(body) };
         match route.make {
             Make::Plain | Make::Image => Target { path: path.to_owned(), body: None },
             Make::Job => with(&self.job().await),
             Make::LiveJob => with(&self.right.submit(&json!({"delay_seconds": 60})).await),
             Make::Upload => with(&self.upload().await),
-            Make::Submit => Target { path: path.to_owned(), body: Some(sketch(&json!({}))) },
+            Make::Submit => body(sketch(&json!({}))),
             Make::Model => {
                 let path = path.replace("{owner}", "demo").replace("{name}", "sketch");
                 Target { path, body: None }
@@ -78,18 +80,29 @@ impl World {
                 let path = path.replace("{provider}", "fal").replace("{attempt_id}", attempt);
                 Target { path: format!("{path}?mac=AAAA"), body: Some(json!({})) }
             }
+            Make::Session => {
+                self.cluster.browser().sign_in(&self.right.email, PASSWORD).await.expect(200);
+                let sessions = self.right.get("/v1/sessions").await.expect(200);
+                with(sessions["data"][0]["id"].as_str().unwrap())
+            }
+            Make::SignUp => {
+                let email = format!("{}@example.com", uuid::Uuid::new_v4().simple());
+                body(sign_up(&email, PASSWORD))
+            }
+            Make::SignIn => body(json!({"email": self.right.email, "password": "not this one"})),
+            Make::Email => body(json!({"email": self.right.email})),
+            Make::Token => body(json!({"token": "none", "password": PASSWORD})),
+            Make::Password => body(json!({"current_password": PASSWORD, "password": PASSWORD})),
+            Make::BirthDate => body(json!({"birth_date": "1990-12-31"})),
             Make::NewUser => {
                 let email = format!("{}@example.com", uuid::Uuid::new_v4().simple());
-                Target { path: path.to_owned(), body: Some(json!({ "email": email })) }
+                body(json!({ "email": email }))
             }
             Make::User => self.about(path, &json!({})),
             Make::Grant => self.about(path, &json!({"credits": 5, "reason": "a test"})),
             Make::Role => self.about(path, &json!({"role": "user"})),
-            Make::Off => {
-                let body = json!({"target": "kieai", "reason": "a test"});
-                Target { path: path.to_owned(), body: Some(body) }
-            }
-            Make::On => Target { path: path.to_owned(), body: Some(json!({"target": "kieai"})) },
+            Make::Off => body(json!({"target": "kieai", "reason": "a test"})),
+            Make::On => body(json!({"target": "kieai"})),
             Make::UserQuery => {
                 Target { path: format!("{path}?email={}", self.right.email), body: None }
             }
@@ -137,6 +150,17 @@ impl World {
     fn unscoped(&self, scope: Option<&str>) -> &str {
         &self.unscoped[scope.unwrap_or(SCOPES[3])]
     }
+}
+
+/// Somebody with a password, a session, a key and credits.
+async fn person(cluster: &Cluster) -> Api {
+    let email = format!("{}@example.com", uuid::Uuid::new_v4().simple());
+    cluster.person(&email, PASSWORD).await;
+    let grant = ["grant-credits", "--user", &email, "--credits", "10000", "--reason", "test"];
+    assert!(cluster.admin(&grant).0);
+    let (_, made) = cluster.admin(&["create-key", "--user", &email]);
+    let key = made["key"].as_str().unwrap().to_owned();
+    Api { http: cluster.http.clone(), base: cluster.base.clone(), key, email }
 }
 
 /// A key for each scope that has all the others.

@@ -7,7 +7,7 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use super::plant::Plant;
-use crate::harness::{Answer, Api, Cluster, eventually, run, sketch};
+use crate::harness::{Answer, Api, Cluster, eventually, run, sign_up, sketch};
 
 /// What could be seen, by place.
 #[derive(Default)]
@@ -40,14 +40,20 @@ impl Seen {
         answer
     }
 
-    pub(crate) async fn look_at_what_operators_see(&mut self, cluster: &Cluster) {
+    pub(crate) async fn look_at_what_operators_see(
+        &mut self,
+        cluster: &Cluster,
+        plant: &mut Plant,
+    ) {
         for ops in cluster.ops() {
             for path in ["/metrics", "/readyz", "/livez"] {
                 let answer = Answer::to(cluster.http.get(format!("{ops}{path}"))).await.unwrap();
                 self.add(path, &answer.bytes);
             }
         }
-        let shown = run(&["check-config"], cluster.env());
+        let mut env = cluster.env().clone();
+        env.push(("TIKTOMATO__MAIL__SMTP_URL".into(), plant.smtp()));
+        let shown = run(&["check-config"], &env);
         self.add("check-config", &[shown.stdout, shown.stderr].concat());
         for command in [&["reconcile"][..], &["grant-credits", "--user", "nobody"][..]] {
             let arguments: Vec<&str> = ["admin"].iter().chain(command).copied().collect();
@@ -105,7 +111,7 @@ async fn keys(seen: &mut Seen, plant: &mut Plant, user: &Api) {
     let cookie = plant.make("a cookie");
     let request = get("/v1/jobs").header(
         "Cookie",
-        format!("__Host-session={cookie}; __Host-tiktomato={cookie}; a={cookie}"),
+        format!("__Host-tt_session={cookie}; __Host-tt_device={cookie}; a={cookie}"),
     );
     seen.ask("a cookie", request).await;
     let agent = plant.make("a User-Agent that is none");
@@ -293,32 +299,64 @@ async fn operators(seen: &mut Seen, plant: &mut Plant, cluster: &Cluster, user: 
 
 /// Signing up, in and out, with a password forgotten on the way.
 async fn people(seen: &mut Seen, plant: &mut Plant, cluster: &Cluster) {
+    let browser = cluster.browser();
     let post = |path: &str, body: &Value| {
-        cluster.http.post(format!("{}/v1/auth/{path}", cluster.base)).json(body)
+        browser.request(Method::POST, &format!("/v1/auth/{path}")).json(body)
     };
     let email = format!("{}@example.com", uuid::Uuid::new_v4().simple());
     let password = plant.make("a password");
-    let person = |password: &str| json!({"email": email, "password": password, "birth_date": "1990-12-31", "name": "Test"});
-    seen.ask("a sign-up", post("sign-up", &person(&password))).await;
+    seen.ask("a sign-up", post("sign-up", &sign_up(&email, &password))).await.expect(202);
     let child = plant.make("a child's password");
-    let mut young = person(&child);
+    let mut young = sign_up("child@example.com", &child);
     young["birth_date"] = json!("2020-01-01");
-    seen.ask("a child", post("sign-up", &young)).await;
+    seen.ask("a child", post("sign-up", &young)).await.problem(403);
     let long = plant.make("a password that is too long").repeat(40);
-    seen.ask("a bad sign-up", post("sign-up", &person(&long))).await;
+    seen.ask("a bad sign-up", post("sign-up", &sign_up(&email, &long))).await.problem(422);
     let wrong = plant.make("a token that is none");
     for path in ["verify", "reset"] {
         let body = json!({"token": wrong, "password": wrong});
-        seen.ask("a wrong token", post(path, &body)).await;
+        let answer = seen.ask("a wrong token", post(path, &body)).await;
+        assert!(answer.status.is_client_error(), "{path}");
+    }
+    let token = cluster.mail(&email, 1).await.token();
+    plant.note("a token sent by mail", &token);
+    for status in [200, 403] {
+        let answer = seen.ask("a token by mail", post("verify", &json!({"token": token}))).await;
+        assert_eq!(answer.status, status);
     }
     let guess = plant.make("a wrong password");
     for email in [email.as_str(), "nobody@example.com", &guess] {
         let body = json!({"email": email, "password": guess});
-        seen.ask("a wrong password", post("sign-in", &body)).await;
+        let answer = seen.ask("a wrong password", post("sign-in", &body)).await;
+        assert!(answer.status.is_client_error(), "{email}");
     }
     let odd = json!({"email": [guess], "password": {"a": guess}, guess.as_str(): 1});
-    seen.ask("an odd sign-in", post("sign-in", &odd)).await;
+    seen.ask("an odd sign-in", post("sign-in", &odd)).await.problem(422);
+    browser.sign_in(&email, &password).await.expect(200);
+    let cookie = browser.cookie("__Host-tt_session").unwrap();
+    plant.note("the cookie of a session", &cookie);
+    seen.ask("a session", browser.request(Method::GET, "/v1/credits")).await.expect(200);
+    let body = json!({"current_password": guess, "password": guess});
+    seen.ask("a wrong old password", post("password", &body)).await;
+    reset(seen, plant, cluster, &email).await;
+    seen.ask("an old session", browser.request(Method::GET, "/v1/credits")).await.problem(401);
     let (code, state) = (plant.make("a code of Google's"), plant.make("a state for Google"));
     let path = format!("/auth/google/callback?code={code}&state={state}");
-    seen.ask("a sign-in of Google's", cluster.http.get(format!("{}{path}", cluster.base))).await;
+    seen.ask("a sign-in of Google's", browser.request(Method::GET, &path)).await;
+}
+
+async fn reset(seen: &mut Seen, plant: &mut Plant, cluster: &Cluster, email: &str) {
+    let browser = cluster.browser();
+    let post = |path: &str, body: &Value| {
+        browser.request(Method::POST, &format!("/v1/auth/{path}")).json(body)
+    };
+    seen.ask("a forgotten password", post("forgot", &json!({"email": email}))).await.expect(202);
+    let token = cluster.mail(email, 2).await.token();
+    plant.note("a token for a new password", &token);
+    let password = plant.make("a new password");
+    let short = json!({"token": token, "password": "short"});
+    seen.ask("a short password", post("reset", &short)).await.problem(422);
+    let body = json!({"token": token, "password": password});
+    seen.ask("a new password", post("reset", &body)).await.expect(200);
+    seen.ask("a token again", post("reset", &body)).await.problem(403);
 }

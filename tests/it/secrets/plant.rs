@@ -46,6 +46,11 @@ impl Plant {
         self.secrets.push(Secret { what, text: text.to_owned() });
     }
 
+    /// A mail server's address with a password.
+    pub(crate) fn smtp(&mut self) -> String {
+        format!("smtps://someone:{}@mail.example.com", self.make("the password of the mail server"))
+    }
+
     /// The settings that hold secrets. No provider is called with them: nothing listens there.
     pub(crate) fn settings(&mut self) -> Vec<(&'static str, String)> {
         let nowhere = "http://127.0.0.1:9".to_owned();
@@ -56,6 +61,9 @@ impl Plant {
             ("KIE_API_KEY", self.make("the key for kie.ai")),
             ("TIKTOMATO__PROVIDERS__KIE_WEBHOOK_KEY", self.make("kie.ai's webhook key")),
             ("STRIPE_SECRET_KEY", self.make("the key for Stripe")),
+            ("TIKTOMATO__GOOGLE__CLIENT_ID", "our-client".to_owned()),
+            ("TIKTOMATO__GOOGLE__CLIENT_SECRET", self.make("the client secret for Google")),
+            ("TIKTOMATO__GOOGLE__ISSUER", nowhere.clone()),
             ("TIKTOMATO__PROVIDERS__FAL_URL", nowhere.clone()),
             ("TIKTOMATO__PROVIDERS__FAL_JWKS_URL", nowhere.clone()),
             ("TIKTOMATO__PROVIDERS__HF_URL", nowhere.clone()),

@@ -161,8 +161,8 @@ pub(crate) struct TimingArgs {
     /// Tries for known addresses, and as many for unknown ones.
     #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
     pub(crate) tries: u32,
-    /// How many known addresses there are.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    /// How many known addresses there are; after a few mails to one, the rest is not sent.
+    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) known: u32,
     /// Repeats a mix of known and unknown.
     #[arg(long, default_value_t = 1)]

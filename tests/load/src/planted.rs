@@ -77,11 +77,43 @@ impl Planted {
         let digits = id.simple().to_string();
         let key = format!("uploads/{}/{digits}", &digits[30..]);
         fs::write(self.media.join(&key), CONTENT)?;
-        let literal = match self.database.get_database_backend() {
-            DatabaseBackend::Sqlite => format!("X'{digits}'"),
+        Ok(format!("SELECT {} AS id, '{key}' AS key, false AS made", self.literal(id)))
+    }
+
+    /// People with these addresses, who are otherwise like somebody there is, password and all.
+    pub(crate) async fn people_like(&self, like: &str, emails: &[String]) -> anyhow::Result<()> {
+        let transaction = self.database.begin().await?;
+        for email in emails {
+            let (user, workspace) = (self.literal(Uuid::new_v4()), self.literal(Uuid::new_v4()));
+            for sql in [
+                format!(
+                    "INSERT INTO users (id, email, name, created_at, email_verified_at, \
+                     password_hash, role) SELECT {user}, '{email}', name, created_at, \
+                     email_verified_at, password_hash, role FROM users WHERE email = '{like}'"
+                ),
+                format!(
+                    "INSERT INTO workspaces (id, owner_id, name, dispatch_limit, dispatched, \
+                     created_at) SELECT {workspace}, {user}, w.name, w.dispatch_limit, 0, \
+                     w.created_at FROM workspaces w JOIN users u ON u.id = w.owner_id \
+                     WHERE u.email = '{like}'"
+                ),
+                format!(
+                    "INSERT INTO wallets (workspace_id, available, held) VALUES ({workspace}, 0, 0)"
+                ),
+            ] {
+                let done = transaction.execute_unprepared(&sql).await?;
+                anyhow::ensure!(done.rows_affected() == 1, "{like} is nobody");
+            }
+        }
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    fn literal(&self, id: Uuid) -> String {
+        match self.database.get_database_backend() {
+            DatabaseBackend::Sqlite => format!("X'{}'", id.simple()),
             _ => format!("'{id}'::uuid"),
-        };
-        Ok(format!("SELECT {literal} AS id, '{key}' AS key, false AS made"))
+        }
     }
 
     /// Rows of the usage log, spread over [`DAYS`] days; nothing sees them before they are due.

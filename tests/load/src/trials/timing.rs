@@ -1,16 +1,23 @@
 //! Whether the time of an answer tells if somebody has an account: sign-in with a wrong password
 //! and "forgot", for known and unknown addresses, mixed at random.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    net::Ipv4Addr,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, ensure};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     cli::TimingArgs,
     http::anonymous,
+    planted::Planted,
     report::Report,
+    server::Deadline,
     stats::Summary,
     tenants::Bench,
     trials::millis,
@@ -34,8 +41,14 @@ const ROUTES: [Route; 2] = [
 ];
 
 pub(super) async fn run(args: &TimingArgs, report: &mut Report) -> anyhow::Result<()> {
-    let mut bench = Bench::prepare(&args.target, &settings(), report).await?;
-    let known = accounts(&mut bench, args.known).await?;
+    let proxy = ("TIKTOMATO__GATEWAY__TRUSTED_PROXIES", "127.0.0.1/32".to_owned());
+    let mut bench = Bench::prepare(&args.target, &[proxy], report).await?;
+    let known: Vec<String> =
+        (0..u64::from(args.known)).map(|n| address(&n.to_be_bytes())).collect();
+    sign_up(&mut bench, &known[0]).await?;
+    let servers = bench.servers.as_ref().context("timing needs servers of its own")?;
+    let planted = Planted::open(&servers.database_url(), &servers.data().join("media")).await?;
+    planted.people_like(&known[0], &known[1..]).await?;
     let mut random = StdRng::seed_from_u64(args.seed);
     let mut leaks = Vec::new();
     for route in ROUTES {
@@ -46,11 +59,12 @@ pub(super) async fn run(args: &TimingArgs, report: &mut Report) -> anyhow::Resul
         while left != [0, 0] {
             let which = usize::from(random.random_range(0..left[0] + left[1]) >= left[0]);
             let email = if which == 0 {
-                known[random.random_range(0..known.len())].clone()
+                known[left[0] as usize % known.len()].clone()
             } else {
                 address(&random.random::<[u8; 8]>())
             };
-            let (time, status) = ask(&mut bench, &route, &email).await?;
+            let client = Ipv4Addr::from(random.random::<[u8; 4]>());
+            let (time, status) = ask(&mut bench, &route, &email, client).await?;
             let seen = statuses[which].get_or_insert(status);
             ensure!(*seen == status, "{}: {seen} and then {status}", route.path);
             if warm_up > 0 {
@@ -85,7 +99,7 @@ pub(super) async fn run(args: &TimingArgs, report: &mut Report) -> anyhow::Resul
     Ok(())
 }
 
-fn hundredth(number: f64) -> serde_json::Value {
+fn hundredth(number: f64) -> Value {
     json!((number * 100.0).round() / 100.0)
 }
 
@@ -95,12 +109,17 @@ fn address(random: &[u8; 8]) -> String {
     format!("{digits}@example.com")
 }
 
-async fn ask(bench: &mut Bench, route: &Route, email: &str) -> anyhow::Result<(Duration, u16)> {
+async fn ask(
+    bench: &mut Bench,
+    route: &Route,
+    email: &str,
+    client: Ipv4Addr,
+) -> anyhow::Result<(Duration, u16)> {
     let mut body = json!({ "email": email });
     if route.password {
         body["password"] = json!("not the password of anybody");
     }
-    let bytes = anonymous("POST", route.path, Some(&body.to_string()));
+    let bytes = anonymous(route.path, client, &body.to_string());
     let began = Instant::now();
     let reply = bench.call(&bytes).await?;
     let time = began.elapsed();
@@ -114,20 +133,38 @@ async fn ask(bench: &mut Bench, route: &Route, email: &str) -> anyhow::Result<(D
     Ok((time, reply.status))
 }
 
-/// No throttle may make a difference, nor refuse a try.
-fn settings() -> Vec<(&'static str, String)> {
-    Vec::new()
+/// Signs somebody up, with a password and a proven address.
+async fn sign_up(bench: &mut Bench, email: &str) -> anyhow::Result<()> {
+    let body =
+        json!({"email": email, "password": "a password of theirs", "birth_date": "1990-12-31"});
+    let bytes = anonymous("/v1/auth/sign-up", Ipv4Addr::LOCALHOST, &body.to_string());
+    bench.call(&bytes).await?.expect::<Value>(202).context("signing up")?;
+    let servers = bench.servers.as_ref().context("timing needs servers of its own")?;
+    let folder = servers.data().join("mail");
+    let deadline = Deadline::after(Duration::from_secs(60));
+    let token = loop {
+        if let Some(token) = token(&folder)? {
+            break token;
+        }
+        deadline.pause("a mail")?;
+    };
+    let body = json!({ "token": token }).to_string();
+    let bytes = anonymous("/v1/auth/verify", Ipv4Addr::LOCALHOST, &body);
+    bench.call(&bytes).await?.expect::<Value>(200).context("proving the address")?;
+    Ok(())
 }
 
-/// Signs this many people up, each with a password; their addresses.
-async fn accounts(bench: &mut Bench, count: u32) -> anyhow::Result<Vec<String>> {
-    let mut known = Vec::new();
-    for n in 0..count {
-        let email = address(&u64::from(n).to_be_bytes());
-        let body = json!({"email": email, "password": format!("a long password, number {n}")});
-        let bytes = anonymous("POST", "/v1/auth/sign-up", Some(&body.to_string()));
-        bench.call(&bytes).await?.expect::<serde_json::Value>(202).context("signing up")?;
-        known.push(email);
+/// The token of the link in the only mail, once it is there.
+fn token(folder: &Path) -> anyhow::Result<Option<String>> {
+    let Ok(files) = fs::read_dir(folder) else { return Ok(None) };
+    for file in files {
+        let path = file?.path();
+        if path.extension().is_some_and(|kind| kind == "eml") {
+            let text = fs::read_to_string(path)?.replace("=\r\n", "").replace("=3D", "=");
+            let token =
+                text.split("?token=").nth(1).and_then(|rest| rest.split_whitespace().next());
+            return Ok(token.map(str::to_owned));
+        }
     }
-    Ok(known)
+    Ok(None)
 }
