@@ -12,6 +12,7 @@ use config::{
     media::{MediaLinks, MediaStore},
     net::Guarded,
     queue::{Queue, RedisQueueSettings},
+    rates::Rates,
     secrets::MasterSecrets,
     settings::{Mistake, Mode, Offer, Settings, Sources, environment},
     shutdown::Shutdown,
@@ -140,13 +141,15 @@ pub(crate) async fn check_schema(db: &Db) -> Result<()> {
 }
 
 /// The queue, the announcements and the limits of separate processes: all on Redis.
-async fn shared(settings: &Settings) -> Result<(Queue, Announcer, Limiter)> {
+async fn shared(settings: &Settings) -> Result<(Queue, Announcer, Limiter, Rates)> {
     let url = settings.redis.url.as_ref().context("separate processes need redis.url")?;
     let mut queue = RedisQueueSettings::new(url.expose());
     queue.prefix.clone_from(&settings.redis.prefix);
     let announcer = Announcer::redis(queue.server.clone(), &settings.redis.prefix)?;
     let limiter = Limiter::redis(queue.server.clone(), &settings.redis.prefix)?;
-    Ok((Queue::redis(queue).await?, announcer, limiter))
+    let rates =
+        Rates::redis(queue.server.clone(), &settings.redis.prefix, settings.limits.patience)?;
+    Ok((Queue::redis(queue).await?, announcer, limiter, rates))
 }
 
 /// Builds and starts everything that the parts share.
@@ -180,8 +183,8 @@ pub(crate) async fn context(files: &Files, settings: Settings, mode: Mode) -> Re
     );
     let guarded = Guarded::new(settings.inputs.allowed())
         .context("the client for users' URLs cannot be set up")?;
-    let (queue, announcer, limiter) = match mode {
-        Mode::Embedded => (Queue::memory(), Announcer::local(), Limiter::local()),
+    let (queue, announcer, limiter, rates) = match mode {
+        Mode::Embedded => (Queue::memory(), Announcer::local(), Limiter::local(), Rates::local()),
         Mode::Distributed => shared(&settings).await?,
     };
     let clock = clock(&settings);
@@ -193,6 +196,7 @@ pub(crate) async fn context(files: &Files, settings: Settings, mode: Mode) -> Re
         links,
         callbacks,
         limiter,
+        rates,
         guarded,
         secrets,
         mailer,

@@ -15,6 +15,7 @@ pub mod net;
 pub mod passwords;
 pub mod queue;
 pub mod random;
+pub mod rates;
 pub mod routes;
 pub mod secrets;
 pub mod settings;

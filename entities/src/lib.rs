@@ -26,6 +26,7 @@ pub mod tables;
 pub mod throttle;
 pub mod time;
 pub mod uploads;
+pub mod usage;
 pub mod writer;
 
 pub use credits::Credits;

@@ -23,6 +23,8 @@ use crate::{
     people::{Google, guard},
     platform,
     problem::{Code, Problem},
+    rate::Quotas,
+    usage_log::{UsageLog, log},
     waiters::Waiters,
 };
 
@@ -35,6 +37,9 @@ pub(crate) struct App {
     pub(crate) last_use: LastUse,
     /// Set up or not.
     pub(crate) google: Option<Google>,
+    pub(crate) usage_log: UsageLog,
+    /// What the settings allow.
+    pub(crate) quotas: Quotas,
     /// Cancelled when the process begins to drain: waits and streams end.
     pub(crate) draining: CancellationToken,
 }
@@ -50,7 +55,9 @@ pub fn router(context: Context) -> Router {
     let limits = Limits::new(&context.settings);
     let callers = Callers::start(&context, draining.clone());
     let google = Google::new(&context);
-    let app = App { context, waiters, callers, last_use, google, draining };
+    let usage_log = UsageLog::start(&context);
+    let quotas = Quotas::new(&context.settings);
+    let app = App { context, waiters, callers, last_use, usage_log, quotas, google, draining };
     openapi::routes()
         .fallback(|| async { Problem::new(Code::NotFound, "There is nothing at this address.") })
         .layer(middleware::from_fn_with_state(app.clone(), guard))
@@ -58,6 +65,7 @@ pub fn router(context: Context) -> Router {
         .layer(middleware::from_fn_with_state(app.clone(), identify))
         .layer(middleware::from_fn_with_state(limits, limit))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(app.clone(), log))
         .layer(middleware::from_fn_with_state(app.clone(), finish))
         .with_state(app)
 }

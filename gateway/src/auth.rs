@@ -20,20 +20,44 @@ use axum::{
 use entities::accounts::{Caller, Scope};
 use http::{HeaderMap, header, request::Parts};
 
-use crate::{address::Client, app::App, people, problem::Problem};
+use crate::{address::Client, app::App, people, problem::Problem, rate, usage_log::Visit};
 
 /// Who the request's caller is: `None` for nobody, an error when that cannot be found out now.
 #[derive(Clone)]
 struct Identity(Result<Option<Caller>, Problem>);
 
-/// The layer that notes where a request comes from and who sends it. It refuses nobody: that is
-/// for the extractors to do.
-pub(crate) async fn identify(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let client = Client::of(&request, &app.context.settings.gateway.trusted_proxies);
+/// The layer that finds out who sends a request, and counts it: one that comes too often goes no
+/// further. It refuses nobody else: that is for the extractors to do.
+pub(crate) async fn identify(
+    State(app): State<App>,
+    client: Client,
+    visit: Visit,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let path = request.uri().path();
+    // Providers report from few addresses, and only to addresses that we gave them.
+    if path.starts_with("/callbacks/") {
+        return next.run(request).await;
+    }
+    let open = !path.starts_with("/v1");
+    if let Some(refused) = rate::refused_already(&app, client).and_then(|stand| stand.refuse(&app))
+    {
+        return refused;
+    }
     let identity = caller(&app, request.headers()).await;
-    request.extensions_mut().insert(client);
+    let known = identity.as_ref().ok().and_then(Option::as_ref);
+    if let Some(caller) = known {
+        visit.caller(*caller);
+    }
+    let stand = rate::count(&app, client, known, open).await;
+    if let Some(refused) = stand.refuse(&app) {
+        return refused;
+    }
     request.extensions_mut().insert(Identity(identity));
-    next.run(request).await
+    let mut response = next.run(request).await;
+    stand.tell(response.headers_mut());
+    response
 }
 
 /// The caller that the headers prove.

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fmt::Display, str::FromStr};
 
 use axum::extract::{FromRequestParts, Path};
-use entities::ids::{JobId, UploadId};
+use entities::ids::{ApiKeyId, JobId, UploadId};
 use http::{HeaderMap, request::Parts};
 use url::form_urlencoded;
 
@@ -35,6 +35,20 @@ impl<S: Send + Sync> FromRequestParts<S> for UploadPath {
             .await
             .map_err(|_| Problem::no_such_upload())?;
         text.parse().map(Self).map_err(|_| Problem::no_such_upload())
+    }
+}
+
+/// The API key of the path. A text that is no id names no key.
+pub(crate) struct KeyPath(pub(crate) ApiKeyId);
+
+impl<S: Send + Sync> FromRequestParts<S> for KeyPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path(text) = Path::<String>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| Problem::no_such_key())?;
+        text.parse().map(Self).map_err(|_| Problem::no_such_key())
     }
 }
 

@@ -79,7 +79,7 @@ fn request_id(headers: &HeaderMap) -> String {
 }
 
 /// A label of few values: a client can invent methods.
-fn method_name(method: &Method) -> &'static str {
+pub(crate) fn method_name(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",
         "HEAD" => "HEAD",

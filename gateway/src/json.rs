@@ -72,6 +72,15 @@ pub(crate) fn escape(step: &str) -> String {
     step.replace('~', "~0").replace('/', "~1")
 }
 
+/// The faults of fields that nobody asked for; a client may send anything as a name.
+pub(crate) fn unknown_fields(at: &str, fields: &Map<String, Value>) -> Vec<FieldError> {
+    let fault = |name: &String| {
+        let name: String = name.chars().take(100).collect();
+        FieldError::new(format!("{at}/{}", escape(&name)), "is not a known field")
+    };
+    fields.keys().take(MOST_FAULTS).map(fault).collect()
+}
+
 /// The hash of a value, whatever the order of its fields and its white space.
 pub(crate) fn canonical_hash(value: &Value) -> [u8; 32] {
     let mut hasher = Sha256::new();

@@ -10,11 +10,13 @@
 //! | `finish` | what every response has: request id, problem body, metrics, headers |
 //! | `address`, `browser` | where a request comes from |
 //! | `auth`, `callers`, `extract`, `json` | what comes in |
-//! | `jobs/`, `models`, `credits`, `media` | a file for each resource |
 //! | `admin/` | what operators do |
 //! | `people/` | signing up and in, sessions, pages |
+//! | `jobs/`, `models`, `credits`, `keys`, `usage`, `media` | a file for each resource |
 //! | `waiters` | waking whoever waits for a job |
 //! | `limits` | how many requests at the same time, and for how long |
+//! | `rate` | how often somebody may ask |
+//! | `usage_log` | a row for each request |
 //! | `last_use` | when each key was last used |
 //! | `openapi` | the description of all this, for programs |
 
@@ -30,6 +32,7 @@ mod extract;
 mod finish;
 mod jobs;
 mod json;
+mod keys;
 mod last_use;
 mod limits;
 mod media;
@@ -39,7 +42,10 @@ mod people;
 mod platform;
 mod problem;
 mod range;
+mod rate;
 mod uploads;
+mod usage;
+mod usage_log;
 mod waiters;
 
 pub use app::{router, serve};

@@ -13,7 +13,9 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 use utoipa_swagger_ui::SwaggerUi;
 
-use crate::{admin, app::App, callbacks, credits, jobs, media, models, people, uploads};
+use crate::{
+    admin, app::App, callbacks, credits, jobs, keys, media, models, people, uploads, usage,
+};
 
 /// A list, as every resource has it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -104,6 +106,9 @@ pub(crate) fn routes() -> Router<App> {
         .routes(routes!(people::list_sessions, people::delete_sessions))
         .routes(routes!(people::delete_session))
         .routes(routes!(people::list_audit))
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::revoke))
+        .routes(routes!(usage::summary))
         .split_for_parts();
     // OpenAPI has no path parameter that spans slashes, so this one is described apart.
     let (_, file) = OpenApiRouter::<App>::new().routes(routes!(media::get)).split_for_parts();

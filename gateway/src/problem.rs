@@ -19,6 +19,7 @@ pub(crate) enum Code {
     Unauthorized,
     InsufficientCredits,
     MaxCreditsExceeded,
+    SpendingLimitExceeded,
     InsufficientScope,
     Forbidden,
     TooYoung,
@@ -37,11 +38,13 @@ pub(crate) enum Code {
     EmailTaken,
     JobLive,
     UploadInUse,
+    TooManyKeys,
     BodyTooLarge,
     UnsupportedMediaType,
     RangeNotSatisfiable,
     InvalidInput,
     IdempotencyKeyReused,
+    RateLimited,
     Internal,
     Unavailable,
     ModelUnavailable,
@@ -59,6 +62,9 @@ impl Code {
             }
             Self::MaxCreditsExceeded => {
                 (S::PAYMENT_REQUIRED, "max_credits_exceeded", "Price above max_credits")
+            }
+            Self::SpendingLimitExceeded => {
+                (S::PAYMENT_REQUIRED, "spending_limit_exceeded", "Spending limit exceeded")
             }
             Self::InsufficientScope => (S::FORBIDDEN, "insufficient_scope", "Insufficient scope"),
             Self::Forbidden => (S::FORBIDDEN, "forbidden", "Forbidden"),
@@ -84,6 +90,7 @@ impl Code {
             Self::EmailTaken => (S::CONFLICT, "email_taken", "Address is taken"),
             Self::JobLive => (S::CONFLICT, "job_live", "Job is live"),
             Self::UploadInUse => (S::CONFLICT, "upload_in_use", "Upload is in use"),
+            Self::TooManyKeys => (S::CONFLICT, "too_many_keys", "Too many keys"),
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body_too_large", "Body too large"),
             Self::UnsupportedMediaType => {
                 (S::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Unsupported media type")
@@ -95,6 +102,7 @@ impl Code {
             Self::IdempotencyKeyReused => {
                 (S::UNPROCESSABLE_ENTITY, "idempotency_key_reused", "Idempotency key reused")
             }
+            Self::RateLimited => (S::TOO_MANY_REQUESTS, "rate_limited", "Too many requests"),
             Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
             Self::Unavailable => (S::SERVICE_UNAVAILABLE, "unavailable", "Unavailable"),
             Self::ModelUnavailable => {
@@ -200,6 +208,11 @@ impl Problem {
     /// The same for an upload.
     pub(crate) fn no_such_upload() -> Self {
         Self::new(Code::NotFound, "There is no such upload.")
+    }
+
+    /// The same for an API key.
+    pub(crate) fn no_such_key() -> Self {
+        Self::new(Code::NotFound, "There is no such key.")
     }
 
     /// No key, a wrong one or a revoked one: all look the same.

@@ -15,6 +15,7 @@ mod m20261101_000008_billed_units;
 mod m20261126_000010_sign_in;
 mod m20261126_000011_audit;
 mod m20261126_000020_key_rules;
+mod m20261126_000021_usage_log;
 mod m20261126_000030_routing;
 
 use sea_orm::{ConnectionTrait, DbErr};
@@ -39,6 +40,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000011_audit::Migration),
             Box::new(m20261126_000020_key_rules::Migration),
             Box::new(m20261126_000030_routing::Migration),
+            Box::new(m20261126_000021_usage_log::Migration),
         ]
     }
 }

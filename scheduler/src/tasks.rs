@@ -4,7 +4,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 use config::{context::Context, media::MediaError, routes, settings::Settings};
 use entities::{
-    Effects, Timestamp, WriteError, accounts, audit, job, mail, pools, reconcile, throttle, uploads,
+    Effects, Timestamp, WriteError, accounts, audit, job, mail, pools, reconcile, throttle,
+    uploads, usage,
 };
 use futures::future::BoxFuture;
 use sea_orm::{DatabaseTransaction, DbErr};
@@ -15,6 +16,12 @@ const BATCH: u64 = 200;
 
 /// The most audit events that are deleted at once.
 const EVENTS: u64 = 2_000;
+/// Rows of the usage log that one round deletes one by one at most; on Postgres whole days are
+/// dropped instead.
+const USAGE_BATCH: u64 = 5_000;
+
+/// Days of the usage log that are made ahead.
+const USAGE_DAYS_AHEAD: u16 = 7;
 
 /// A periodic task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,13 +34,14 @@ pub(crate) enum Task {
     Reconcile,
     Expire,
     Uploads,
+    UsageLog,
     Forget,
     Accounts,
     Staging,
 }
 
 /// All of them.
-pub(crate) const TASKS: [Task; 11] = [
+pub(crate) const TASKS: [Task; 12] = [
     Task::Rescue,
     Task::Sweep,
     Task::Deadlines,
@@ -42,6 +50,7 @@ pub(crate) const TASKS: [Task; 11] = [
     Task::Reconcile,
     Task::Expire,
     Task::Uploads,
+    Task::UsageLog,
     Task::Forget,
     Task::Accounts,
     Task::Staging,
@@ -58,6 +67,7 @@ impl Task {
             Self::Reconcile => "reconcile",
             Self::Expire => "expire",
             Self::Uploads => "uploads",
+            Self::UsageLog => "usage_log",
             Self::Forget => "forget",
             Self::Accounts => "accounts",
             Self::Staging => "staging",
@@ -68,7 +78,7 @@ impl Task {
         match self {
             Self::Rescue | Self::Sweep | Self::Dispatch => settings.scheduler.sweep,
             Self::Deadlines | Self::Gauges => Duration::from_secs(2),
-            Self::Expire | Self::Uploads => Duration::from_secs(5),
+            Self::Expire | Self::Uploads | Self::UsageLog => Duration::from_secs(5),
             Self::Reconcile => settings.scheduler.reconcile,
             Self::Accounts => Duration::from_secs(30),
             Self::Forget => Duration::from_secs(600),
@@ -104,8 +114,10 @@ impl Task {
             Self::Reconcile => check(context).await.map_err(failed),
             Self::Expire => expire(context, now).await,
             Self::Uploads => uploads_leave(context, now).await,
+            Self::UsageLog => usage_log(context, now).await.map_err(failed),
             Self::Forget => {
                 job::forget_old_idempotency_keys(context.db.write(), now).await.map_err(failed)?;
+                accounts::forget_spending(context.db.write(), now).await.map_err(failed)?;
                 pools::forget_dead(context.db.write()).await.map_err(failed)
             }
             Self::Accounts => forget_accounts_past(context, now).await.map_err(failed),
@@ -200,6 +212,18 @@ async fn uploads_leave(context: &Context, now: Timestamp) -> Result<(), WriteErr
     })
     .await?;
     context.metrics.retention_deleted("upload", count);
+    Ok(())
+}
+
+/// Makes the days of the usage log that are to come, and deletes those whose time is over.
+async fn usage_log(context: &Context, now: Timestamp) -> Result<(), DbErr> {
+    usage::make_days(&context.db, now, USAGE_DAYS_AHEAD).await?;
+    let kept = context.settings.retention.usage_log;
+    let deleted = usage::expire(&context.db, kept, USAGE_BATCH, now).await?;
+    if deleted > 0 {
+        let count = usize::try_from(deleted).unwrap_or(usize::MAX);
+        context.metrics.retention_deleted("usage", count);
+    }
     Ok(())
 }
 

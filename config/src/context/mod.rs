@@ -25,6 +25,7 @@ use crate::{
     net::Guarded,
     passwords::Passwords,
     queue::Queue,
+    rates::Rates,
     routes::Routes,
     secrets::MasterSecrets,
     settings::Settings,
@@ -58,6 +59,8 @@ pub struct Context {
     pub limiter: Limiter,
     /// Which routes to providers may be called.
     pub routes: Routes,
+    /// How often somebody may ask us.
+    pub rates: Rates,
     /// Fetches what users point to.
     pub guarded: Guarded,
     /// Signs what must come back to us unchanged.
@@ -95,6 +98,8 @@ pub struct Parts {
     pub callbacks: CallbackLinks,
     /// Limits on calls that all processes keep together.
     pub limiter: Limiter,
+    /// How often somebody may ask us.
+    pub rates: Rates,
     /// Fetches what users point to.
     pub guarded: Guarded,
     /// Signs what must come back to us unchanged.
@@ -149,6 +154,7 @@ impl Context {
             limiter: parts.limiter,
             routes: Routes::start(parts.db.clone(), parts.clock.clone()),
             db: parts.db,
+            rates: parts.rates,
             guarded: parts.guarded,
             secrets: parts.secrets,
             mailer: parts.mailer,

@@ -236,6 +236,20 @@ pub struct Limits {
     pub body_bytes: usize,
     /// The longest prompt, in characters.
     pub prompt_chars: usize,
+    /// Requests in a minute from one address; here and below, 0 is no limit.
+    pub requests_per_address: u32,
+    /// Requests in a minute from one address that no key or session comes with.
+    pub anonymous_per_address: u32,
+    /// Requests in a minute with one key, or in one session.
+    pub requests_per_key: u32,
+    /// Requests in a minute for one workspace.
+    pub requests_per_workspace: u32,
+    /// The time whose requests may come at once.
+    #[serde(rename = "burst_seconds", serialize_with = "shown::seconds")]
+    pub burst: Duration,
+    /// How long a request waits for Redis to count it.
+    #[serde(rename = "redis_patience_seconds", serialize_with = "shown::seconds")]
+    pub patience: Duration,
 }
 
 impl Limits {
@@ -243,10 +257,23 @@ impl Limits {
         let dispatch = reader.number("limits.dispatch_per_workspace", 1..=1_000_000);
         let body_bytes = reader.number("limits.body_bytes", 1_024..=1_073_741_824);
         let prompt_chars = reader.number("limits.prompt_chars", 1..=1_000_000);
+        let mut rate = |key| reader.number::<u32>(key, 0..=1_000_000_000);
+        let requests_per_address = rate("limits.requests_per_address");
+        let anonymous_per_address = rate("limits.anonymous_per_address");
+        let requests_per_key = rate("limits.requests_per_key");
+        let requests_per_workspace = rate("limits.requests_per_workspace");
+        let burst = reader.seconds("limits.burst_seconds", 0.1..=3_600.0);
+        let patience = reader.seconds("limits.redis_patience_seconds", 0.001..=10.0);
         Some(Self {
             dispatch_per_workspace: dispatch.and_then(NonZeroU32::new)?,
             body_bytes: body_bytes?,
             prompt_chars: prompt_chars?,
+            requests_per_address: requests_per_address?,
+            anonymous_per_address: anonymous_per_address?,
+            requests_per_key: requests_per_key?,
+            requests_per_workspace: requests_per_workspace?,
+            burst: burst?,
+            patience: patience?,
         })
     }
 }

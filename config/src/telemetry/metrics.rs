@@ -110,6 +110,17 @@ impl Metrics {
         self.all.retention_deleted.with_label_values(&[what]).inc_by(count);
     }
 
+    /// A request was refused because there were too many; `limit` says which limit it was.
+    pub fn request_limited(&self, limit: &str) {
+        self.all.requests_limited.with_label_values(&[limit]).inc();
+    }
+
+    /// Rows of the usage log are lost: the database was away for too long.
+    pub fn usage_rows_lost(&self, count: usize) {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.all.usage_rows_lost.with_label_values::<&str>(&[]).inc_by(count);
+    }
+
     /// Where every route to a provider stands.
     pub fn routes(&self, providers: &[ProviderState]) {
         let _no_half_picture = self.all.picture.write();

@@ -9,6 +9,7 @@ mod entries;
 mod faults;
 mod limiter;
 mod proxy;
+mod rates;
 mod server;
 mod speed;
 mod stopping;

@@ -4,18 +4,21 @@ mod caller;
 mod identities;
 mod key;
 pub mod password;
-mod people;
 mod recovery;
 mod sessions;
 mod sign_up;
 
 pub use identities::{Claims, Federated, find_federated, sign_up_federated};
+mod own_keys;
+mod people;
+pub(crate) mod spending;
 
 pub use caller::{Caller, Credential, Scope, Scopes, UnknownScope};
 pub use key::{
     KeyInForce, KeySecret, NewKey, SpendPeriod, SpendingLimit, authenticate, create_key, note_use,
     revoke_key,
 };
+pub use own_keys::{KeyRefused, MOST_KEYS, keys, make_key};
 pub use people::{
     AccountError, NewUser, PersonalWorkspace, canonical, create_user, find_by_email,
     find_workspace, personal_workspace, wallet,
@@ -29,3 +32,4 @@ pub use sign_up::{
     NewSignUp, SIGN_UP_LASTS, Terms, ask_sign_up, delete_old_sign_ups, forget_sign_ups,
     verify_sign_up,
 };
+pub use spending::{Allowances, forget_spending};

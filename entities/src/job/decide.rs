@@ -1,10 +1,11 @@
 //! The verdicts of a group of submits. Pure.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::submit::NewJob;
 use crate::{
-    Credits,
+    Credits, Timestamp,
+    accounts::Allowances,
     ids::{ApiKeyId, JobId, WorkspaceId},
 };
 
@@ -40,8 +41,28 @@ pub enum Decision {
         /// What it has.
         available: Credits,
     },
+    /// The API key may not spend so much.
+    OverLimit {
+        /// What it may still spend.
+        left: Credits,
+    },
     /// The API key does not work any more.
     Revoked,
+}
+
+/// What is known of the keys that submit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Keys {
+    /// Those that are not revoked, and when they expire.
+    pub live: HashMap<ApiKeyId, Option<Timestamp>>,
+    /// What those with a spending limit may still spend.
+    pub allowances: Allowances,
+}
+
+impl Keys {
+    fn works(&self, key: ApiKeyId, at: Timestamp) -> bool {
+        self.live.get(&key).is_some_and(|end| end.is_none_or(|end| at < end))
+    }
 }
 
 /// Decides a group in the order of arrival: what an earlier one takes, a later one lacks; the same
@@ -50,13 +71,13 @@ pub enum Decision {
 pub fn decide(
     group: &[NewJob],
     mut wallets: HashMap<WorkspaceId, Wallet>,
-    revoked: &HashSet<ApiKeyId>,
+    mut keys: Keys,
     mut known: HashMap<(WorkspaceId, String), Known>,
 ) -> Vec<Decision> {
     group
         .iter()
         .map(|job| {
-            if job.api_key_id.is_some_and(|key| revoked.contains(&key)) {
+            if job.api_key_id.is_some_and(|key| !keys.works(key, job.created_at)) {
                 return Decision::Revoked;
             }
             if let Some((key, hash)) = &job.idempotency
@@ -68,8 +89,15 @@ pub fn decide(
                     Decision::KeyConflict
                 };
             }
+            let left = job.api_key_id.and_then(|key| keys.allowances.left(key, job.created_at));
+            if let Some(left) = left.filter(|left| *left < job.credits) {
+                return Decision::OverLimit { left };
+            }
             if let Some(short) = take(wallets.get_mut(&job.workspace_id), job.credits) {
                 return short;
+            }
+            if let Some(key) = job.api_key_id {
+                keys.allowances.take(key, job.created_at, job.credits);
             }
             if let Some((key, hash)) = &job.idempotency {
                 let record = Known { body_hash: hash.to_vec(), job_id: job.id };
@@ -103,7 +131,10 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::{Timestamp, job::Kind};
+    use crate::{
+        accounts::{SpendPeriod, SpendingLimit},
+        job::Kind,
+    };
 
     fn job(n: u128, workspace: u128, price: i64, key: Option<(u8, u8)>) -> NewJob {
         NewJob {
@@ -140,7 +171,7 @@ mod tests {
             let wallets: HashMap<_, _> = funds.iter().enumerate().map(|(w, available)| {
                 (WorkspaceId(Uuid::from_u128(w as u128)), Wallet { available: Credits(*available), held: Credits(0) })
             }).collect();
-            let together = decide(&jobs, wallets, &HashSet::new(), HashMap::new());
+            let together = decide(&jobs, wallets, Keys::default(), HashMap::new());
 
             let mut left = funds.clone();
             let mut keys: HashMap<(u128, u8), (u8, JobId)> = HashMap::new();
@@ -165,10 +196,48 @@ mod tests {
     fn nothing_is_accepted_without_a_wallet_or_for_nothing() {
         let refused = Decision::Insufficient { available: Credits(0) };
         let none =
-            |jobs: &[NewJob], wallets| decide(jobs, wallets, &HashSet::new(), HashMap::new());
+            |jobs: &[NewJob], wallets| decide(jobs, wallets, Keys::default(), HashMap::new());
         assert_eq!(none(&[job(1, 1, 5, None)], HashMap::new()), [refused]);
         let wallet = Wallet { available: Credits(0), held: Credits(0) };
         let wallets = HashMap::from([(WorkspaceId(Uuid::from_u128(1)), wallet)]);
         assert_eq!(none(&[job(1, 1, 0, None), job(2, 1, -5, None)], wallets), [refused, refused]);
+    }
+
+    #[test]
+    fn a_key_spends_no_more_than_its_limit_and_works_until_its_end() {
+        let key = ApiKeyId(Uuid::from_u128(9));
+        let limit = SpendingLimit { credits: Credits(10), per: SpendPeriod::Day };
+        let keys = Keys {
+            live: HashMap::from([(key, Some(Timestamp(5)))]),
+            allowances: Allowances::of(key, limit),
+        };
+        let wallet = Wallet { available: Credits(15), held: Credits(0) };
+        let wallets = HashMap::from([(WorkspaceId(Uuid::from_u128(1)), wallet)]);
+        let submit = |n: u128, price: i64, at: i64| NewJob {
+            api_key_id: Some(key),
+            created_at: Timestamp(at),
+            ..job(n, 1, price, None)
+        };
+        let jobs = [
+            submit(1, 7, 0),
+            submit(2, 4, 0),
+            submit(3, 3, 4),
+            submit(4, 1, 0),
+            submit(5, 1, 5),
+            job(6, 1, 6, None),
+            job(7, 1, 5, None),
+        ];
+        let left = |left| Decision::OverLimit { left: Credits(left) };
+        let short = Decision::Insufficient { available: Credits(5) };
+        let verdicts = [
+            Decision::Accept,
+            left(3),
+            Decision::Accept,
+            left(0),
+            Decision::Revoked,
+            short,
+            Decision::Accept,
+        ];
+        assert_eq!(decide(&jobs, wallets, keys, HashMap::new()), verdicts);
     }
 }

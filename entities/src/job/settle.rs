@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     Credits, Effects, Timestamp,
+    accounts::spending,
     effects::{JobEnd, Verb},
     ids::{AttemptId, OutputId, WorkspaceId},
     ledger::{EntryKind, post},
@@ -227,6 +228,9 @@ async fn close_hold(
         .filter(wallets::Column::WorkspaceId.eq(job.workspace_id))
         .exec(db)
         .await?;
+    if let Some(key) = job.api_key_id.filter(|_| released > Credits::ZERO) {
+        spending::give_back(db, key, job.created_at, released).await?;
+    }
     if job.dispatched_at.is_some() {
         free_slot(db, job.workspace_id).await?;
     }

@@ -15,11 +15,12 @@ use serde_json::Value as Json;
 
 use super::{
     Kind,
-    decide::{Decision, Known, Wallet, decide},
+    decide::{Decision, Keys, Known, Wallet, decide},
     policy, submit_write,
 };
 use crate::{
     Credits, Effects, Timestamp,
+    accounts::{Allowances, SpendingLimit, spending},
     db::{for_update, one_of, sql},
     effects::Verb,
     ids::{ApiKeyId, JobId, UploadId, WorkspaceId},
@@ -76,7 +77,12 @@ pub enum Verdict {
         /// What it has.
         available: Credits,
     },
-    /// The API key was revoked meanwhile.
+    /// The API key may not spend so much in this period.
+    OverLimit {
+        /// What it may still spend.
+        left: Credits,
+    },
+    /// The API key was revoked or has expired meanwhile.
     Revoked,
 }
 
@@ -86,9 +92,10 @@ pub(crate) async fn submit_group(
     group: &[NewJob],
 ) -> Result<(Vec<Verdict>, Effects), DbErr> {
     let wallets = lock_wallets(tx, group).await?;
-    let revoked = revoked_keys(tx, group).await?;
+    let keys = keys(tx, group).await?;
     let known = known_keys(tx, group).await?;
-    let decisions = decide(group, wallets, &revoked, known);
+    let allowances = keys.allowances.clone();
+    let decisions = decide(group, wallets, keys, known);
 
     let accepted: Vec<&NewJob> = group
         .iter()
@@ -99,6 +106,12 @@ pub(crate) async fn submit_group(
     let mut effects = Effects::default();
     if !accepted.is_empty() {
         submit_write::write(tx, &accepted).await?;
+        if !allowances.is_empty() {
+            let holds = accepted
+                .iter()
+                .filter_map(|job| Some((job.api_key_id?, job.created_at, job.credits)));
+            spending::add(tx, allowances.sums(holds)?).await?;
+        }
         let mut used = Vec::new();
         for job in &accepted {
             used.extend(job.uploads.iter().map(|upload| (job.id, *upload)));
@@ -119,6 +132,7 @@ impl From<Decision> for Verdict {
             Decision::Replay(job) => Self::Replayed(job),
             Decision::KeyConflict => Self::KeyConflict,
             Decision::Insufficient { available } => Self::Insufficient { available },
+            Decision::OverLimit { left } => Self::OverLimit { left },
             Decision::Revoked => Self::Revoked,
         }
     }
@@ -145,20 +159,33 @@ async fn lock_wallets(
         .collect()
 }
 
-async fn revoked_keys(
-    tx: &DatabaseTransaction,
-    group: &[NewJob],
-) -> Result<HashSet<ApiKeyId>, DbErr> {
+/// What the group's keys may do now: the wallets are locked, so that what they have spent stays.
+async fn keys(tx: &DatabaseTransaction, group: &[NewJob]) -> Result<Keys, DbErr> {
     let ids: HashSet<ApiKeyId> = group.iter().filter_map(|job| job.api_key_id).collect();
     if ids.is_empty() {
-        return Ok(HashSet::new());
+        return Ok(Keys::default());
     }
     let (these, values) = one_of(tx.get_database_backend(), "id", 1, ids.iter().map(|id| id.0));
-    let text = format!("SELECT id FROM api_keys WHERE {these} AND revoked_at IS NULL");
-    let rows = tx.query_all_raw(sql(tx, text, values)).await?;
-    let live: HashSet<ApiKeyId> =
-        rows.iter().map(|row| row.try_get("", "id")).collect::<Result<_, _>>()?;
-    Ok(ids.difference(&live).copied().collect())
+    let text = format!(
+        "SELECT id, expires_at, spend_limit, spend_period FROM api_keys \
+         WHERE {these} AND revoked_at IS NULL"
+    );
+    let (mut live, mut limits) = (HashMap::new(), HashMap::new());
+    for row in tx.query_all_raw(sql(tx, text, values)).await? {
+        let id: ApiKeyId = row.try_get("", "id")?;
+        live.insert(id, row.try_get::<Option<Timestamp>>("", "expires_at")?);
+        if let (Some(credits), Some(per)) =
+            (row.try_get("", "spend_limit")?, row.try_get("", "spend_period")?)
+        {
+            limits.insert(id, SpendingLimit { credits, per });
+        }
+    }
+    if limits.is_empty() {
+        return Ok(Keys { live, allowances: Allowances::default() });
+    }
+    let times = group.iter().filter_map(|job| Some((job.api_key_id?, job.created_at)));
+    let allowances = Allowances::read(tx, limits, times).await?;
+    Ok(Keys { live, allowances })
 }
 
 async fn known_keys(

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::{
-    json::{canonical_hash, escape},
+    json::{canonical_hash, escape, unknown_fields},
     problem::{FieldError, Problem},
 };
 
@@ -92,11 +92,7 @@ impl JobRequest {
         });
         let metadata = optional(&mut fields, "metadata").unwrap_or_else(|| Map::new().into());
         check_metadata(&metadata, &mut faults);
-        for name in fields.keys().take(20) {
-            let name: String = name.chars().take(100).collect();
-            let pointer = format!("/{}", escape(&name));
-            faults.push(FieldError::new(pointer, "is not a known field"));
-        }
+        faults.extend(unknown_fields("", &fields));
         if faults.is_empty() {
             Ok(Self { model, input, max_credits, metadata, expires_in, hash })
         } else {

@@ -27,6 +27,7 @@ use crate::{
     models,
     platform::{self, Priced},
     problem::{Code, Problem, ProblemBody},
+    usage_log::Visit,
 };
 
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -52,6 +53,7 @@ pub(crate) struct Quote {
 pub(crate) async fn submit(
     State(app): State<App>,
     JobsWrite(caller): JobsWrite,
+    visit: Visit,
     parameters: Parameters,
     headers: HeaderMap,
     StrictJson(body): StrictJson,
@@ -60,6 +62,9 @@ pub(crate) async fn submit(
     let key = idempotency_key(&headers)?;
     let request = JobRequest::read(body)?;
     let prepared = prepare(&app, &request);
+    if prepared.is_ok() {
+        visit.model(&request.model);
+    }
     let ready = prepared.as_ref().is_ok_and(|(model, priced)| !holds_media(model, priced));
     // A job that is ready to be written needs no look at its key: writing it looks. Any other may
     // be a replay, whatever became of the model since, and nothing is fetched for it again.
@@ -100,6 +105,7 @@ pub(crate) async fn submit(
         Verdict::Replayed(earlier) => replay(&app, caller, earlier).await,
         Verdict::KeyConflict => Err(key_reused()),
         Verdict::Insufficient { available } => Err(insufficient(job.credits, available)),
+        Verdict::OverLimit { left } => Err(over_limit(job.credits, left)),
         Verdict::Revoked => Err(Problem::unauthorized()),
     }
 }
@@ -152,6 +158,7 @@ async fn covered(app: &App, caller: Caller, price: Credits) -> Result<(), Proble
     ))]
 pub(crate) async fn quote(
     State(app): State<App>,
+    visit: Visit,
     _: JobsWrite,
     parameters: Parameters,
     StrictJson(body): StrictJson,
@@ -162,6 +169,7 @@ pub(crate) async fn quote(
     let request = JobRequest::read(body)?;
     let model = model(&app, &request)?;
     let input = check(&app, model, &request)?;
+    visit.model(&request.model);
     platform::offered(&app.context, model)?;
     Ok(Json(Quote { credits: price(&app, model, input)?.credits.0 }))
 }
@@ -240,6 +248,13 @@ async fn replay(app: &App, caller: Caller, earlier: JobId) -> Result<Response, P
     let mut response = accepted(JobBody::new(&app.context, view));
     response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     Ok(response)
+}
+
+fn over_limit(price: Credits, left: Credits) -> Problem {
+    Problem::new(
+        Code::SpendingLimitExceeded,
+        format!("The job costs {price} credits; {left} are left of this API key's spending limit."),
+    )
 }
 
 fn insufficient(price: Credits, available: Credits) -> Problem {

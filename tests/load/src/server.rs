@@ -76,6 +76,10 @@ impl Servers {
             ("TIKTOMATO__GATEWAY__LISTEN".to_owned(), gateway.to_string()),
             ("TIKTOMATO__WORKERS__POOLS".to_owned(), format!("demo={}", target.pool)),
         ];
+        // One address, one key: more than any client of a limited service may ask.
+        for limit in ["ADDRESS", "KEY", "WORKSPACE"] {
+            env.push((format!("TIKTOMATO__LIMITS__REQUESTS_PER_{limit}"), "0".to_owned()));
+        }
         env.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
         let binary = target.binary.clone().map_or_else(beside_this, Ok)?;
         let (mut postgres, mut redis) = (None, None);

@@ -38,6 +38,8 @@ pub(super) struct Inventory {
     pub(super) retention_deleted: IntCounterVec,
     pub(super) http_requests: IntCounterVec,
     pub(super) http_request: HistogramVec,
+    pub(super) requests_limited: IntCounterVec,
+    pub(super) usage_rows_lost: IntCounterVec,
 
     // The whole cluster's:
     pub(super) queue_depth: IntGaugeVec,
@@ -77,6 +79,8 @@ impl Inventory {
             retention_deleted: new.counter("retention_deleted_total", "What was deleted because its time was over.", &["what"])?,
             http_requests: new.counter("http_requests_total", "Requests that were answered.", &["route", "method", "status"])?,
             http_request: new.seconds("http_request_seconds", "How long answers took.", &["route"], &HTTP_SECONDS)?,
+            requests_limited: new.counter("requests_limited_total", "Requests that were refused because there were too many.", &["limit"])?,
+            usage_rows_lost: new.counter("usage_rows_lost_total", "Rows of the usage log that were not written.", &[])?,
             queue_depth: new.gauge("queue_depth", "Jobs that are dispatched, due and unclaimed.", &["pool"])?,
             jobs_waiting: new.gauge("jobs_waiting", "Jobs that are not yet dispatched.", &["pool"])?,
             queue_oldest: new.register(GaugeVec::new(opts("queue_oldest_seconds", "Age of the oldest queued job."), &["pool"])?)?,

@@ -1,0 +1,109 @@
+//! Buckets that processes share on Redis.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use config::rates::{Bucket, Quota, Rates};
+
+use crate::{server::Server, support::until};
+
+/// Longer than a busy machine makes an answer take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// So slow that nothing comes back during a test.
+fn bucket(owner: &str, burst: u32) -> Bucket {
+    let quota = Quota::per_minute(NonZeroU32::MIN, NonZeroU32::new(burst).unwrap());
+    Bucket { limit: "test", owner: owner.to_owned(), quota }
+}
+
+fn quick(owner: &str, rate: u32) -> Bucket {
+    let rate = NonZeroU32::new(rate).unwrap();
+    Bucket { quota: Quota::per_minute(rate, NonZeroU32::MIN), ..bucket(owner, 1) }
+}
+
+fn shared(server: &Server) -> Rates {
+    Rates::redis(server.url().as_str(), "x", PATIENCE).unwrap()
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn processes_fill_one_bucket_together() {
+    let server = Server::start().await;
+    let processes: Vec<Rates> = (0..4).map(|_| shared(&server)).collect();
+    let asked = [bucket("one", 5), bucket("other", 100)];
+    for process in &processes {
+        process.take(&[bucket("warm", 9)]).await;
+    }
+    let asks = (0..40).map(|n| processes[n % 4].take(&asked));
+    let answers = futures::future::join_all(asks).await;
+    let admitted = answers.iter().filter(|answer| answer.retry_after.is_none()).count();
+    assert_eq!(admitted, 5);
+    // A refusal took nothing from the other bucket.
+    let other = processes[0].take(&asked[1..]).await;
+    assert_eq!(other.standings[0].left, 94);
+    let minute = Duration::from_secs(60);
+    for wait in answers.iter().filter_map(|answer| answer.retry_after) {
+        assert!(wait <= minute && wait > minute / 2, "{wait:?}");
+    }
+    let neighbour = Rates::redis(server.url().as_str(), "y", PATIENCE).unwrap();
+    assert_eq!(neighbour.take(&asked).await.retry_after, None);
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn the_script_and_this_process_do_the_same_sums() {
+    let server = Server::start().await;
+    let (here, there) = (Rates::local(), shared(&server));
+    there.take(&[bucket("warm", 9)]).await;
+    for n in 0_u32..300 {
+        // Always other buckets of different sizes together, some of them never full.
+        let asked: Vec<Bucket> = (0..4)
+            .filter(|bit| n.wrapping_mul(2_654_435_761) >> (bit + 13) & 1 == 1)
+            .map(|bit| bucket(&bit.to_string(), [3, 20, 60, 1_000][bit as usize]))
+            .collect();
+        let (here, there) = (here.take(&asked).await, there.take(&asked).await);
+        assert_eq!(here.retry_after.is_some(), there.retry_after.is_some(), "{n}");
+        let left = |answer: &config::rates::Answer| -> Vec<u32> {
+            answer.standings.iter().map(|standing| standing.left).collect()
+        };
+        assert_eq!(left(&here), left(&there), "{n}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_bucket_is_whole_again_in_time_and_nothing_stays_behind() {
+    let server = Server::start().await;
+    let rates = shared(&server);
+    let asked = [quick("a", 300)];
+    until("it admits", async || rates.take(&asked).await.retry_after.is_none()).await;
+    until("it admits again", async || rates.take(&asked).await.retry_after.is_none()).await;
+    until("the bucket is forgotten", async || server.command::<u64>("DBSIZE").await == 0).await;
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn this_process_decides_alone_while_redis_is_away() {
+    let mut server = Server::start().await;
+    let rates = shared(&server);
+    let asked = [bucket("a", 3)];
+    until("it is shared", async || {
+        rates.take(&[bucket("warm", 100)]).await;
+        server.command::<u64>("DBSIZE").await > 0
+    })
+    .await;
+    server.kill();
+    let begun = tokio::time::Instant::now();
+    let mut admitted = 0;
+    while rates.take(&asked).await.retry_after.is_none() {
+        admitted += 1;
+    }
+    assert_eq!(admitted, 3, "the limit holds in this process");
+    assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
+    // Redis has forgotten the script too.
+    server.restart().await;
+    until("it is shared again", async || {
+        rates.take(&[bucket("warm", 1_000)]).await;
+        server.command::<u64>("DBSIZE").await > 0
+    })
+    .await;
+}

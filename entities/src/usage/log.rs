@@ -1,0 +1,161 @@
+//! Writing rows of the usage log, and deleting them when their time is over.
+
+use std::{collections::HashSet, net::IpAddr, time::Duration};
+
+use sea_orm::{ConnectionTrait, DatabaseBackend, DatabaseTransaction, DbErr, Value};
+use uuid::Uuid;
+
+use super::days::{self, Day, REST};
+use crate::{
+    Db, Timestamp,
+    db::{placeholders, sql},
+    ids::{ApiKeyId, UserId, WorkspaceId},
+};
+
+/// One request to the API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsageRow {
+    /// When it was answered.
+    pub at: Timestamp,
+    /// Such as `GET`.
+    pub method: &'static str,
+    /// The route's pattern, not the path.
+    pub route: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// The type of the client's program, out of a fixed list.
+    pub browser: &'static str,
+    /// The client's address.
+    pub address: IpAddr,
+    /// The key that was used.
+    pub key_id: Option<ApiKeyId>,
+    /// Whose workspace it was about.
+    pub workspace_id: Option<WorkspaceId>,
+    /// Who it was.
+    pub user_id: Option<UserId>,
+    /// The model, if it was about one.
+    pub model: Option<String>,
+}
+
+const COLUMNS: [&str; 10] = [
+    "at",
+    "method",
+    "route",
+    "status",
+    "browser",
+    "address",
+    "key_id",
+    "workspace_id",
+    "user_id",
+    "model",
+];
+
+/// Writes rows together. `known` remembers which days need no partition made any more.
+///
+/// # Errors
+/// When the database fails; then nothing is written.
+pub async fn write<S: std::hash::BuildHasher>(
+    db: &Db,
+    rows: &[UsageRow],
+    known: &mut HashSet<i64, S>,
+) -> Result<(), DbErr> {
+    let postgres = db.backend() == DatabaseBackend::Postgres;
+    for row in rows {
+        let day = Day::of(row.at);
+        if postgres
+            && known.insert(day.0)
+            && let Err(error) = days::make_day(db, day).await
+        {
+            tracing::warn!(%error, "a day of the usage log has no partition; the rest takes it");
+        }
+    }
+    let tx = db.begin().await?;
+    if postgres {
+        at_once(&tx, rows).await?;
+    } else {
+        // Each row has ten parameters, of which SQLite takes 32,766.
+        for rows in rows.chunks(1_000) {
+            insert(&tx, rows).await?;
+        }
+    }
+    tx.commit().await
+}
+
+/// Arrays hold no nulls: a nil id and an empty text stand for none.
+async fn at_once(tx: &DatabaseTransaction, rows: &[UsageRow]) -> Result<(), DbErr> {
+    // A crash may lose the last rows; nobody need wait for the disk.
+    tx.execute_unprepared("SET LOCAL synchronous_commit = off").await?;
+    let text = format!(
+        "INSERT INTO usage_log ({}) SELECT at, method, route, status, browser, address, \
+         NULLIF(key_id, $11), NULLIF(workspace_id, $11), NULLIF(user_id, $11), NULLIF(model, '') \
+         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS given ({})",
+        COLUMNS.join(", "),
+        COLUMNS.join(", "),
+    );
+    let texts =
+        |of: fn(&UsageRow) -> String| -> Value { rows.iter().map(of).collect::<Vec<_>>().into() };
+    let ids = |of: fn(&UsageRow) -> Option<Uuid>| -> Value {
+        rows.iter().map(|row| of(row).unwrap_or_default()).collect::<Vec<_>>().into()
+    };
+    let values: [Value; 11] = [
+        rows.iter().map(|row| row.at.0).collect::<Vec<_>>().into(),
+        texts(|row| row.method.to_owned()),
+        texts(|row| row.route.clone()),
+        rows.iter().map(|row| i32::from(row.status)).collect::<Vec<_>>().into(),
+        texts(|row| row.browser.to_owned()),
+        texts(|row| row.address.to_string()),
+        ids(|row| row.key_id.map(|id| id.0)),
+        ids(|row| row.workspace_id.map(|id| id.0)),
+        ids(|row| row.user_id.map(|id| id.0)),
+        texts(|row| row.model.clone().unwrap_or_default()),
+        Uuid::nil().into(),
+    ];
+    tx.execute_raw(sql(tx, text, values)).await?;
+    Ok(())
+}
+
+async fn insert(tx: &DatabaseTransaction, rows: &[UsageRow]) -> Result<(), DbErr> {
+    let width = COLUMNS.len();
+    let places: Vec<String> =
+        (0..rows.len()).map(|n| format!("({})", placeholders(n * width + 1, width))).collect();
+    let text =
+        format!("INSERT INTO usage_log ({}) VALUES {}", COLUMNS.join(", "), places.join(", "));
+    let values = rows.iter().flat_map(|row| -> [Value; 10] {
+        [
+            row.at.0.into(),
+            row.method.into(),
+            row.route.clone().into(),
+            i32::from(row.status).into(),
+            row.browser.into(),
+            row.address.to_string().into(),
+            row.key_id.map(|id| id.0).into(),
+            row.workspace_id.map(|id| id.0).into(),
+            row.user_id.map(|id| id.0).into(),
+            row.model.clone().into(),
+        ]
+    });
+    tx.execute_raw(sql(tx, text, values)).await?;
+    Ok(())
+}
+
+/// Deletes rows that are kept no longer than `kept`: whole days, so that a row is kept for up to a
+/// day less and never longer. At most `batch` rows are deleted one by one; whole partitions are
+/// dropped. Answers with how many rows are gone.
+///
+/// # Errors
+/// When the database fails.
+pub async fn expire(db: &Db, kept: Duration, batch: u64, now: Timestamp) -> Result<u64, DbErr> {
+    let end = Day::of(now.before(kept)).next();
+    let (dropped, table, place) = match db.backend() {
+        DatabaseBackend::Postgres => (days::drop_days(db, end).await?, REST, "ctid"),
+        _ => (0, "usage_log", "rowid"),
+    };
+    let text = format!(
+        "DELETE FROM {table} WHERE {place} IN \
+         (SELECT {place} FROM {table} WHERE at < $1 LIMIT $2)"
+    );
+    let batch = i64::try_from(batch).unwrap_or(i64::MAX);
+    let values = [end.start().0.into(), batch.into()];
+    let deleted = db.write().execute_raw(sql(db.write(), text, values)).await?;
+    Ok(dropped + deleted.rows_affected())
+}
