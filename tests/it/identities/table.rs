@@ -61,6 +61,10 @@ pub(crate) enum Make {
     Callback,
     /// A link to the file of a job.
     Media,
+    /// The id of a key that nobody uses.
+    Key,
+    /// The body of a key.
+    NewKey,
     /// The id of a session.
     Session,
     /// The body of a sign-up.
@@ -169,6 +173,10 @@ pub(crate) const ROUTES: &[Route] = &[
     route("GET", "/v1/models/{owner}/{name}", Kind::Shared, None, Make::Model, 200),
     route("GET", "/v1/credits", Kind::Own, CREDITS, Make::Plain, 200),
     route("GET", "/v1/credits/entries", Kind::Own, CREDITS, Make::Plain, 200),
+    route("GET", "/v1/keys", Kind::Own, ACCOUNT, Make::Plain, 200),
+    route("POST", "/v1/keys", Kind::Own, ACCOUNT, Make::NewKey, 201),
+    route("DELETE", "/v1/keys/{id}", Kind::Thing, ACCOUNT, Make::Key, 204),
+    route("GET", "/v1/usage", Kind::Own, ACCOUNT, Make::Plain, 200),
     route("GET", "/v1/sessions", Kind::Own, ACCOUNT, Make::Plain, 200),
     route("DELETE", "/v1/sessions", Kind::Own, ACCOUNT, Make::Plain, 204),
     route("DELETE", "/v1/sessions/{id}", Kind::Thing, ACCOUNT, Make::Session, 204),

@@ -80,6 +80,11 @@ impl World {
                 let path = path.replace("{provider}", "fal").replace("{attempt_id}", attempt);
                 Target { path: format!("{path}?mac=AAAA"), body: Some(json!({})) }
             }
+            Make::Key => {
+                let (_, made) = self.cluster.admin(&["create-key", "--user", &self.right.email]);
+                with(made["id"].as_str().unwrap())
+            }
+            Make::NewKey => body(json!({"name": "another", "scopes": ["jobs:read"]})),
             Make::Session => {
                 self.cluster.browser().sign_in(&self.right.email, PASSWORD).await.expect(200);
                 let sessions = self.right.get("/v1/sessions").await.expect(200);

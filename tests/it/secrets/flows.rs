@@ -114,6 +114,18 @@ async fn keys(seen: &mut Seen, plant: &mut Plant, user: &Api) {
         format!("__Host-tt_session={cookie}; __Host-tt_device={cookie}; a={cookie}"),
     );
     seen.ask("a cookie", request).await;
+    let name = plant.make("the name of a key");
+    let new = json!({"name": name, "scopes": ["jobs:read"]});
+    let made = user.request(Method::POST, "/v1/keys").json(&new);
+    let made = seen.ask("a new key", made).await.expect(201);
+    let secret = made["key"].as_str().unwrap();
+    plant.note("a key that a user made", secret);
+    seen.ask("too few scopes", get("/v1/keys").bearer_auth(secret)).await.problem(403);
+    let path = format!("/v1/keys/{}", made["id"].as_str().unwrap());
+    seen.ask("a key is revoked", user.request(Method::DELETE, &path)).await.expect(204);
+    let odd = json!({"name": [name], "scopes": [name], name.as_str(): 1});
+    let request = user.request(Method::POST, "/v1/keys").json(&odd);
+    seen.ask("an odd key", request).await.problem(422);
     let agent = plant.make("a User-Agent that is none");
     seen.ask("a User-Agent", get("/v1/jobs").header("User-Agent", &agent)).await;
 }

@@ -25,6 +25,10 @@ use crate::{
 /// How long a server may take to start or to stop.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The limits on requests.
+const LIMITS: [&str; 4] =
+    ["REQUESTS_PER_ADDRESS", "ANONYMOUS_PER_ADDRESS", "REQUESTS_PER_KEY", "REQUESTS_PER_WORKSPACE"];
+
 /// One process of ours.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -79,6 +83,10 @@ impl Servers {
         // One address, one key: more than any client of a limited service may ask.
         for limit in ["ADDRESS", "KEY", "WORKSPACE"] {
             env.push((format!("TIKTOMATO__LIMITS__REQUESTS_PER_{limit}"), "0".to_owned()));
+        }
+        // A generator of load is one client that asks as often as it can.
+        for limit in LIMITS {
+            env.push((format!("TIKTOMATO__LIMITS__{limit}"), "1000000000".to_owned()));
         }
         env.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
         let binary = target.binary.clone().map_or_else(beside_this, Ok)?;

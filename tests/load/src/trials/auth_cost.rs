@@ -21,8 +21,9 @@ use crate::{
 const TARGET: f64 = 10.0;
 
 pub(super) async fn run(args: &AuthCostArgs, report: &mut Report) -> anyhow::Result<()> {
-    let with = Bench::prepare(&args.target, &on(), report).await?;
-    let without = Bench::prepare(&args.target, &off(), &mut Report::new(Vec::new())).await?;
+    let with = Bench::prepare(&args.target, &[], report).await?;
+    let off = OFF.map(|(name, value)| (name, value.to_owned()));
+    let without = Bench::prepare(&args.target, &off, &mut Report::new(Vec::new())).await?;
     let pace = &args.pace;
     for &connections in &pace.connections {
         let mut tallies = [Tally::default(), Tally::default()];
@@ -87,12 +88,12 @@ async fn authentication(bench: &Bench, connections: u16, pace: &crate::cli::Pace
     times[0] - times[1]
 }
 
-/// Limits that are kept but never reached.
-fn on() -> Vec<(&'static str, String)> {
-    Vec::new()
-}
-
-/// No limits, and no usage log.
-fn off() -> Vec<(&'static str, String)> {
-    Vec::new()
-}
+/// No limits, and no usage log. With them is how servers are started otherwise: limits are counted,
+/// but so high that none is reached.
+const OFF: [(&str, &str); 5] = [
+    ("TIKTOMATO__LIMITS__REQUESTS_PER_ADDRESS", "0"),
+    ("TIKTOMATO__LIMITS__ANONYMOUS_PER_ADDRESS", "0"),
+    ("TIKTOMATO__LIMITS__REQUESTS_PER_KEY", "0"),
+    ("TIKTOMATO__LIMITS__REQUESTS_PER_WORKSPACE", "0"),
+    ("TIKTOMATO__LIMITS__USAGE_LOG", "false"),
+];
