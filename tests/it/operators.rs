@@ -5,7 +5,13 @@ use serde_json::{Value, json};
 
 use crate::harness::{Answer, Api, Backend, Cluster, Database, uuid_of};
 
-on_both!(commands_have_twins, a_grant_happens_once, a_role_counts_at_once, bad_orders_are_refused);
+on_both!(
+    commands_have_twins,
+    a_grant_happens_once,
+    a_role_counts_at_once,
+    bad_orders_are_refused,
+    providers_are_switched
+);
 
 /// Sends an order.
 async fn order(operator: &Api, command: &str, body: &Value) -> Answer {
