@@ -95,6 +95,9 @@ pub(crate) fn routes() -> Router<App> {
         .routes(routes!(admin::providers::list))
         .routes(routes!(admin::providers::off))
         .routes(routes!(admin::providers::on))
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::revoke))
+        .routes(routes!(usage::summary))
         .routes(routes!(people::post_sign_up))
         .routes(routes!(people::post_verify))
         .routes(routes!(people::post_sign_in))
@@ -106,9 +109,6 @@ pub(crate) fn routes() -> Router<App> {
         .routes(routes!(people::list_sessions, people::delete_sessions))
         .routes(routes!(people::delete_session))
         .routes(routes!(people::list_audit))
-        .routes(routes!(keys::list, keys::create))
-        .routes(routes!(keys::revoke))
-        .routes(routes!(usage::summary))
         .split_for_parts();
     // OpenAPI has no path parameter that spans slashes, so this one is described apart.
     let (_, file) = OpenApiRouter::<App>::new().routes(routes!(media::get)).split_for_parts();

@@ -17,6 +17,7 @@ mod m20261126_000011_audit;
 mod m20261126_000020_key_rules;
 mod m20261126_000021_usage_log;
 mod m20261126_000030_routing;
+mod m20261126_000040_thumbnails;
 
 use sea_orm::{ConnectionTrait, DbErr};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
@@ -39,8 +40,9 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000010_sign_in::Migration),
             Box::new(m20261126_000011_audit::Migration),
             Box::new(m20261126_000020_key_rules::Migration),
-            Box::new(m20261126_000030_routing::Migration),
             Box::new(m20261126_000021_usage_log::Migration),
+            Box::new(m20261126_000030_routing::Migration),
+            Box::new(m20261126_000040_thumbnails::Migration),
         ]
     }
 }

@@ -8,6 +8,7 @@
 //! | `routes` | which of its routes a job takes |
 //! | `retry` | the one layer that repeats what is safe to repeat |
 //! | `look` | what the poll loop does with a job: poll, cancel, look a lost answer up |
+//! | `cadence` | how often it looks |
 //! | `callbacks` | what providers reported, judged |
 //! | `inputs` | uploads become links or bytes |
 //! | `store` | copying the media and settling |
@@ -16,6 +17,7 @@
 //! A worker stores nothing of its own: whatever it knows is in the job's row before it goes on.
 //! Killed at any point, its jobs are taken back when their leases expire.
 
+mod cadence;
 mod callbacks;
 mod engine;
 mod inputs;

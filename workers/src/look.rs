@@ -133,8 +133,7 @@ impl Engine {
     ) -> Result<(), WorkError> {
         match polled {
             Ok(Polled::Running { progress, poll_after }) => {
-                // A callback will bring the next look forward.
-                self.again(job, progress, self.pulse.stretch(poll_after)).await
+                self.again(job, progress, self.cadence.wait(poll_after)).await
             }
             Ok(Polled::Finished(finished)) => self.finished(job, attempt, finished).await,
             Ok(Polled::Canceled) => {
@@ -184,12 +183,9 @@ impl Engine {
         finished: Finished,
     ) -> Result<(), WorkError> {
         self.report(attempt, Report::Finished(1));
-        let (guard, attempt_id, usage) = (JobRef::from(job), attempt.id, finished.usage);
-        let ready = self
-            .write(job.workspace_id.0, move |tx| {
-                Box::pin(async move { job::media_ready(tx, &guard, attempt_id, usage).await })
-            })
-            .await?;
+        let (usage, steps) = (finished.usage, &self.context.steps);
+        let ready =
+            Self::until_written(self.lease, || steps.ready(job, attempt.id, usage, None)).await?;
         match ready {
             Some(job) => {
                 self.count_cost(attempt, usage);

@@ -11,7 +11,10 @@ use config::{
 use entities::{job, pools};
 use tokio::sync::Notify;
 
-use crate::{callbacks::callback_loop, engine::Engine, poll::poll_loop, providers::Provider};
+use crate::{
+    cadence::Cadence, callbacks::callback_loop, engine::Engine, poll::poll_loop,
+    providers::Provider,
+};
 
 /// A pool and how many calls it makes at the same time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +65,7 @@ pub async fn run(
             lease: context.settings.workers.lease,
             fetcher: fetcher.clone(),
             due: Arc::new(Notify::new()),
-            pulse: Arc::default(),
+            cadence: Arc::new(Cadence::new(looks_per_second(provider.as_ref(), &context))),
         };
         let submitting = engine.clone();
         monitor =
@@ -120,6 +123,12 @@ pub enum PoolError {
     },
 }
 
+/// The setting, or less where the provider allows no more.
+fn looks_per_second(provider: &dyn Provider, context: &Context) -> f64 {
+    let most = f64::from(context.settings.workers.polls_per_second.get());
+    provider.looks_per_second().map_or(most, |own| own.min(most))
+}
+
 async fn heartbeat(engine: Engine, concurrency: usize) {
     let capacity = i32::try_from(concurrency).unwrap_or(i32::MAX);
     let stopping = engine.context.shutdown.clone();
@@ -127,6 +136,10 @@ async fn heartbeat(engine: Engine, concurrency: usize) {
         let (db, id) = (engine.context.db.write(), engine.context.process_id);
         if let Err(error) = pools::announce(db, id, &engine.pool, capacity).await {
             tracing::debug!(%error, "the pool's heartbeat was not written");
+        }
+        match pools::polled(engine.context.db.read(), &engine.pool).await {
+            Ok(count) => engine.cadence.in_flight(u32::try_from(count).unwrap_or(u32::MAX)),
+            Err(error) => tracing::debug!(%error, "the pool's calls in flight were not counted"),
         }
         tokio::select! {
             () = stopping.wait() => return,

@@ -11,8 +11,8 @@ use entities::{
     WriteError,
     effects::Verb,
     job::{
-        self, AttemptOutcome, Ending, Failure, JobRef, Kind, Lease, NewOutput, lease_remaining,
-        policy,
+        self, AttemptOutcome, Ending, Failure, JobRef, Kind, Lease, NewOutput, NewThumbnail,
+        lease_remaining, policy,
     },
     tables::{attempts, jobs},
 };
@@ -54,13 +54,10 @@ impl Engine {
         attempt: &attempts::Model,
         outputs: Vec<NewOutput>,
     ) -> Result<(), WorkError> {
-        let (settled, attempt_id, now) = (job.clone(), attempt.id, self.now());
-        let done = self
-            .write(job.workspace_id.0, move |tx| {
-                let (job, outputs) = (settled.clone(), outputs.clone());
-                Box::pin(async move { job::succeed(tx, &job, attempt_id, &outputs, now).await })
-            })
-            .await?;
+        let (steps, now) = (&self.context.steps, self.now());
+        let done =
+            Self::until_written(self.lease, || steps.succeed(job, attempt, outputs.clone(), now))
+                .await?;
         if let Some(effects) = done {
             let captured = effects.credits.iter().filter(|(verb, _)| *verb == Verb::Capture);
             let captured = captured.map(|(_, credits)| credits.0).sum();
@@ -114,6 +111,12 @@ impl Engine {
                 width: stored.width,
                 height: stored.height,
                 duration: stored.duration_ms.map(Duration::from_millis),
+                thumbnail: stored.thumbnail.map(|small| NewThumbnail {
+                    content_type: small.content_type.mime().to_owned(),
+                    bytes: small.bytes,
+                    width: small.width,
+                    height: small.height,
+                }),
             });
         }
         Ok(outputs)

@@ -37,15 +37,10 @@ impl Engine {
         let Some(admitted) = self.admit(hint).await? else { return Ok(()) };
         let lease = Lease::asked_now(self.lease);
         let (span, now, attempt_id) = (self.lease, self.now(), AttemptId::generate());
-        let claimed = self
-            .write(hint.job_id.0, move |tx| {
-                let first = |job: &jobs::Model| {
-                    let route = route(job, job.route).ok()?;
-                    Some((route.provider.to_string(), route.provider_model))
-                };
-                Box::pin(async move { job::claim(tx, hint, attempt_id, span, now, first).await })
-            })
-            .await?;
+        let steps = &self.context.steps;
+        let claimed =
+            Self::until_written(span, || steps.claim(hint, attempt_id, span, now, stored_route))
+                .await?;
         let Some(Claimed { job, attempt: Some(attempt) }) = claimed else {
             return Ok(());
         };
@@ -102,16 +97,12 @@ impl Engine {
         match answer {
             Ok(Submitted::Accepted(accepted)) => self.accepted(job, attempt, accepted).await,
             Ok(Submitted::Finished(finished)) => {
-                let (guard, attempt_id, now) = (JobRef::from(job), attempt.id, self.now());
-                let usage = finished.usage;
-                let stored = self
-                    .write(job.workspace_id.0, move |tx| {
-                        Box::pin(async move {
-                            job::finished_at_once(tx, &guard, attempt_id, usage, now).await
-                        })
-                    })
-                    .await?;
                 self.report(attempt, Report::Finished(1));
+                let (usage, now) = (finished.usage, Some(self.now()));
+                let steps = &self.context.steps;
+                let stored =
+                    Self::until_written(self.lease, || steps.ready(job, attempt.id, usage, now))
+                        .await?;
                 match stored {
                     Some(job) => {
                         self.count_cost(attempt, usage);
@@ -134,17 +125,9 @@ impl Engine {
         let (guard, now) = (JobRef::from(job), self.now());
         // Worth writing even after the lease: nobody else may know what the provider said.
         let limit = policy::UNCERTAIN_LIMIT;
-        let effects = self
-            .write_within(limit, job.workspace_id.0, move |tx| {
-                let acceptance = acceptance.clone();
-                Box::pin(async move {
-                    match job::accepted(tx, &guard, &acceptance, now).await? {
-                        None => job::accepted_late(tx, guard.id, &acceptance, now).await,
-                        done => Ok(done),
-                    }
-                })
-            })
-            .await?;
+        let steps = &self.context.steps;
+        let effects =
+            Self::until_written(limit, || steps.accepted(guard, acceptance.clone(), now)).await?;
         match effects {
             Some(effects) => self.context.perform(effects),
             None => tracing::info!("the provider's answer was known already, or came too late"),
@@ -224,6 +207,12 @@ impl Engine {
         .await?;
         Ok(())
     }
+}
+
+/// The provider and its model on the route that a job is about to take.
+fn stored_route(job: &jobs::Model) -> Option<(String, String)> {
+    let route = route(job, job.route).ok()?;
+    Some((route.provider, route.provider_model))
 }
 
 /// What is stored of an accepted call.

@@ -9,6 +9,7 @@ mod media;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::NaiveDate;
 use entities::{
     Credits,
     catalogue::{ModelId, Price, Resolved, ResolvedRoute},
@@ -63,9 +64,24 @@ struct Route {
     /// What one of the provider's billing units costs us, in millionths of a US dollar, where the
     /// provider says how many units a call took.
     unit_usd_micros: Option<u32>,
+    /// Where that is from; every route that costs something has it.
+    price_from: Option<PriceFrom>,
     /// The most of these units that one file can take, where that is known: then the route is used
     /// only for jobs whose price covers it.
     most_units: Option<u32>,
+}
+
+/// Where a provider's own price was read, and when.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PriceFrom {
+    /// A page of the provider's, or in words who says so.
+    source: String,
+    /// The day it was read.
+    read: NaiveDate,
+    /// Whether the source is the provider itself. Anybody else's word is to be confirmed.
+    #[serde(default)]
+    confirmed: bool,
 }
 
 impl Catalogue {
@@ -120,6 +136,19 @@ impl Catalogue {
             }
         }
         providers
+    }
+
+    /// The routes whose cost is only somebody else's word, not the provider's: `model at provider`.
+    #[must_use]
+    pub fn unconfirmed(&self) -> Vec<String> {
+        let routes = self
+            .models
+            .values()
+            .flat_map(|model| model.routes.iter().map(move |route| (&model.id, route)));
+        routes
+            .filter(|(_, route)| route.price_from.as_ref().is_some_and(|price| !price.confirmed))
+            .map(|(model, route)| format!("{model} at {}", route.provider))
+            .collect()
     }
 
     /// The model with this id.

@@ -66,6 +66,22 @@ fn a_mistake_in_the_file_names_its_line() {
     let example = mistakes(&text.replace("width = 512, height = 512 }", "width = 5 }"));
     assert!(example[0].contains("must be at least 64"), "{example:?}");
     assert_eq!(mistakes("[[model]]\nid =").len(), 1);
+    let cost = text.find("\nprice_from").unwrap() + 1;
+    let sourceless = format!("{}#{}", &text[..cost], &text[cost..]);
+    let sourceless = mistakes(&sourceless);
+    let route = text[..cost].rfind("[[model.routes]]").unwrap();
+    let line = text[..route].matches('\n').count() + 1;
+    assert_eq!(sourceless.len(), 1);
+    assert!(sourceless[0].starts_with(&format!("my.toml line {line}: ")), "{sourceless:?}");
+    assert!(sourceless[0].contains("price_from"), "{sourceless:?}");
+}
+
+#[test]
+fn costs_that_are_not_the_providers_own_word_are_told() {
+    let unconfirmed = sketch().unconfirmed();
+    assert!(unconfirmed.contains(&"fal/flux-dev at fal".to_owned()), "{unconfirmed:?}");
+    assert!(!unconfirmed.contains(&"fal/flux-pro-ultra at fal".to_owned()), "{unconfirmed:?}");
+    assert!(!unconfirmed.iter().any(|route| route.starts_with("demo/")), "{unconfirmed:?}");
 }
 
 #[test]

@@ -1,11 +1,15 @@
 //! Runs `dispatch(pool)` whenever something asks for it: however many ask while one round runs,
 //! one more round follows.
+//!
+//! While submits pour in and every workspace is at its limit, rounds find nothing. Each such round
+//! makes the pause before the next one longer, up to [`LONGEST`]; a slot that is freed in this
+//! process ends the pause at once.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     num::NonZeroUsize,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use entities::{Db, Effects, ids::WorkspaceId, job};
@@ -14,8 +18,11 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::{clock::Clock, settings::Pools};
 
-/// The pause after a round that found nothing to dispatch.
-const AFTER_NOTHING: Duration = Duration::from_millis(2);
+/// The pause after a round that found nothing to dispatch, the first time.
+const SHORTEST: Duration = Duration::from_millis(2);
+
+/// The longest pause: what a workspace that is not at its limit may wait beside others that are.
+const LONGEST: Duration = Duration::from_millis(32);
 
 /// Wakes the task that dispatches. Cheap to clone.
 #[derive(Clone)]
@@ -27,6 +34,32 @@ pub(super) struct Dispatcher {
 struct Asked {
     pools: Mutex<BTreeSet<String>>,
     bell: Notify,
+    /// Rung when a slot was freed, not only a job added to those that wait.
+    freed: Notify,
+}
+
+/// The pause after rounds that found nothing.
+struct Pause {
+    span: Duration,
+    last: Instant,
+}
+
+impl Pause {
+    fn new() -> Self {
+        Self { span: SHORTEST, last: Instant::now() }
+    }
+
+    /// Waits; longer each time, unless the last time is long ago.
+    async fn wait(&mut self, freed: &Notify) {
+        if self.last.elapsed() > 2 * LONGEST {
+            self.span = SHORTEST;
+        }
+        tokio::select! {
+            () = freed.notified() => self.span = SHORTEST,
+            () = tokio::time::sleep(self.span) => self.span = (self.span * 2).min(LONGEST),
+        }
+        self.last = Instant::now();
+    }
 }
 
 impl Dispatcher {
@@ -42,7 +75,8 @@ impl Dispatcher {
         Self { asked }
     }
 
-    pub(super) fn wake(&self, pools: &BTreeSet<String>) {
+    /// Asks for a round; `freed`: because a slot was freed.
+    pub(super) fn wake(&self, pools: &BTreeSet<String>, freed: bool) {
         if pools.is_empty() {
             return;
         }
@@ -50,6 +84,9 @@ impl Dispatcher {
         waiting.extend(pools.iter().cloned());
         drop(waiting);
         self.asked.bell.notify_one();
+        if freed {
+            self.asked.freed.notify_one();
+        }
     }
 }
 
@@ -61,6 +98,7 @@ async fn run(
     out: mpsc::WeakUnboundedSender<Effects>,
 ) {
     let mut last: BTreeMap<String, WorkspaceId> = BTreeMap::new();
+    let mut pause = Pause::new();
     loop {
         asked.bell.notified().await;
         let pools =
@@ -72,7 +110,7 @@ async fn run(
                 Ok((effects, _)) if effects.pushes.is_empty() => {
                     // Everybody is at their limit: while submits pour in, asking for each of them
                     // again would change nothing.
-                    tokio::time::sleep(AFTER_NOTHING).await;
+                    pause.wait(&asked.freed).await;
                 }
                 Ok((effects, turn)) => {
                     if let Some(turn) = turn {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use entities::{
     Db, Effects, Writer,
     ids::ProcessId,
-    job::{Batcher, BatcherLimits},
+    job::{Batcher, BatcherLimits, Steps},
 };
 
 use crate::{
@@ -43,6 +43,8 @@ pub struct Context {
     pub db: Db,
     /// Writes state changes, in groups.
     pub writer: Writer,
+    /// Takes the steps that every job takes, in groups.
+    pub steps: Steps,
     /// Accepts jobs, in groups.
     pub batcher: Batcher,
     /// Carries hints to workers.
@@ -142,9 +144,11 @@ impl Context {
         let batcher = Batcher::start(parts.db.clone(), limits, move |effects| {
             after_commit.perform(effects);
         });
+        let writer = Writer::start(&parts.db, WRITER_LANES);
         Self {
             process_id: ProcessId::generate(),
-            writer: Writer::start(&parts.db, WRITER_LANES),
+            steps: Steps::start(&parts.db, writer.clone()),
+            writer,
             batcher,
             queue: parts.queue,
             announcer: parts.announcer,
@@ -152,9 +156,9 @@ impl Context {
             links: parts.links,
             callbacks: parts.callbacks,
             limiter: parts.limiter,
+            rates: parts.rates,
             routes: Routes::start(parts.db.clone(), parts.clock.clone()),
             db: parts.db,
-            rates: parts.rates,
             guarded: parts.guarded,
             secrets: parts.secrets,
             mailer: parts.mailer,

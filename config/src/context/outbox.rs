@@ -43,7 +43,7 @@ impl Outbox {
         for (verb, amount) in &effects.credits {
             self.metrics.credits(verb.name(), amount.0);
         }
-        self.dispatcher.wake(&effects.dispatch);
+        self.dispatcher.wake(&effects.dispatch, !effects.only_adds());
         let silent = effects.changed.is_empty()
             && effects.pushes.is_empty()
             && effects.callbacks.is_empty()

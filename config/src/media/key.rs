@@ -4,6 +4,9 @@ use std::{fmt, str::FromStr};
 
 use entities::ids::{JobId, UploadId};
 
+/// What a thumbnail's name has more than its picture's.
+const THUMBNAIL: &str = "-thumbnail";
+
 /// The name of a media file: a few parts of lower-case letters, digits, `-`, `_` and `.`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct MediaKey(String);
@@ -20,6 +23,13 @@ impl MediaKey {
         let id = job.0.simple().to_string();
         // The last digits are random, so folders fill evenly.
         Self(format!("jobs/{}/{id}/{position}", &id[30..]))
+    }
+
+    /// The thumbnail of this file. Other names have none.
+    #[must_use]
+    pub fn thumbnail(&self) -> Option<Self> {
+        let has_one = self.0.starts_with("jobs/") && !self.0.ends_with(THUMBNAIL);
+        has_one.then(|| Self(format!("{}{THUMBNAIL}", self.0)))
     }
 
     /// The file of an upload.
@@ -73,8 +83,16 @@ mod tests {
     fn outputs_have_keys_that_parse() {
         let key = MediaKey::output(JobId::generate(), 3);
         assert_eq!(key.as_str().parse(), Ok(key));
+        let small = key_of_thumbnail();
+        assert_eq!(small.as_str().parse(), Ok(small.clone()));
+        assert_eq!(small.thumbnail(), None);
         let key = MediaKey::upload(UploadId::generate());
+        assert_eq!(key.thumbnail(), None);
         assert_eq!(key.as_str().parse(), Ok(key));
+    }
+
+    fn key_of_thumbnail() -> MediaKey {
+        MediaKey::output(JobId::generate(), 3).thumbnail().unwrap()
     }
 
     #[test]

@@ -100,6 +100,8 @@ pub struct Workers {
     pub grace: Duration,
     /// Jobs that one look of a poll loop takes at most.
     pub poll_batch: NonZeroU32,
+    /// Looks at running calls that all processes of one pool make in a second.
+    pub polls_per_second: NonZeroU32,
     /// The pools that run when everything is in one process.
     pub pools: Pools,
     /// How many jobs of a pool may be at its provider, by all processes together.
@@ -111,12 +113,14 @@ impl Workers {
         let lease = reader.seconds("workers.lease_seconds", 10.0..=3_600.0);
         let grace = reader.seconds("workers.grace_seconds", 0.0..=3_600.0);
         let poll_batch = reader.number("workers.poll_batch", 1..=1_000);
+        let polls_per_second = reader.number("workers.polls_per_second", 1..=100_000);
         let pools = reader.pools("workers.pools");
         let max_in_flight = reader.pools("workers.max_in_flight");
         Some(Self {
             lease: lease?,
             grace: grace?,
             poll_batch: poll_batch.and_then(NonZeroU32::new)?,
+            polls_per_second: polls_per_second.and_then(NonZeroU32::new)?,
             pools: pools?,
             max_in_flight: max_in_flight?,
         })

@@ -7,6 +7,7 @@ pub mod password;
 mod recovery;
 mod sessions;
 mod sign_up;
+pub(crate) mod spending;
 
 pub use identities::{Claims, Federated, find_federated, sign_up_federated};
 mod own_keys;
@@ -18,7 +19,7 @@ pub use key::{
     KeyInForce, KeySecret, NewKey, SpendPeriod, SpendingLimit, authenticate, create_key, note_use,
     revoke_key,
 };
-pub use own_keys::{KeyRefused, MOST_KEYS, keys, make_key};
+pub use own_keys::{KeyRefused, MOST_KEYS, keys, make_key, revoke_own_key};
 pub use people::{
     AccountError, NewUser, PersonalWorkspace, canonical, create_user, find_by_email,
     find_workspace, personal_workspace, wallet,

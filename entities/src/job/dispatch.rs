@@ -2,7 +2,8 @@
 //!
 //! One transaction: the workspaces that have waiting jobs are locked (passing over those that
 //! someone else is dispatching), [`pick`] says which jobs go, and each gets a slot of its
-//! workspace. A pool never has more unclaimed jobs than [`policy::pool_room`].
+//! workspace. A pool never has more unclaimed jobs than [`policy::pool_room`]. On Postgres the
+//! number of statements does not grow with the number of workspaces.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -10,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use sea_orm::{ConnectionTrait, DatabaseBackend, DatabaseTransaction, DbErr};
+use sea_orm::{ConnectionTrait, DatabaseBackend, DatabaseTransaction, DbErr, Value};
 
 use super::{
     order::{Candidate, pick},
@@ -49,24 +50,18 @@ pub async fn dispatch(
     if room == 0 {
         return Ok((Effects::default(), last));
     }
-    let mut candidates = Vec::new();
-    for (workspace_id, free) in lock_workspaces(tx, pool, last, now).await? {
-        let waiting = oldest(tx, pool, workspace_id, free.min(room), now).await?;
-        candidates.push(Candidate { workspace_id, free, waiting });
-    }
-    let picked = pick(candidates, room, last);
+    let free: Vec<(WorkspaceId, usize)> = lock_workspaces(tx, pool, last, now).await?;
+    let waiting = oldest(tx, pool, &free, room, now).await?;
+    let candidates = free.into_iter().zip(waiting);
+    let candidates =
+        candidates.map(|((workspace_id, free), waiting)| Candidate { workspace_id, free, waiting });
+    let picked = pick(candidates.collect(), room, last);
     if picked.is_empty() {
         return Ok((Effects::default(), last));
     }
-    let mut slots: BTreeMap<WorkspaceId, i32> = BTreeMap::new();
-    for (workspace_id, _) in &picked {
-        *slots.entry(*workspace_id).or_default() += 1;
-    }
-    for (workspace_id, count) in slots {
-        let text = "UPDATE workspaces SET dispatched = dispatched + $1 WHERE id = $2";
-        tx.execute_raw(sql(tx, text, [count.into(), workspace_id.0.into()])).await?;
-    }
-    let pushes = mark(tx, pool, &picked, now).await?;
+    let marked = mark(tx, &picked, now).await?;
+    take_slots(tx, &marked).await?;
+    let pushes = marked.iter().map(|(_, hint)| (pool.to_owned(), *hint)).collect();
     let last = picked.last().map(|(workspace_id, _)| *workspace_id).or(last);
     Ok((Effects { pushes, ..Effects::default() }, last))
 }
@@ -169,48 +164,98 @@ async fn lock_workspaces(
         .collect()
 }
 
+/// The oldest ready jobs of each workspace, as many as it has free slots and there is room for.
 async fn oldest(
     tx: &DatabaseTransaction,
     pool: &str,
-    workspace_id: WorkspaceId,
-    limit: usize,
+    free: &[(WorkspaceId, usize)],
+    room: usize,
     now: Timestamp,
-) -> Result<VecDeque<JobId>, DbErr> {
-    let text = format!(
-        "SELECT id FROM jobs WHERE pool = $1 AND workspace_id = $2 AND state = 'queued' \
-         AND dispatched_at IS NULL AND ready_at <= $3 ORDER BY ready_at, id LIMIT {limit}{}",
-        skip_locked(tx.get_database_backend()),
-    );
-    let values = [pool.into(), workspace_id.0.into(), now.0.into()];
-    let rows = tx.query_all_raw(sql(tx, text, values)).await?;
-    rows.iter().map(|row| row.try_get("", "id")).collect()
+) -> Result<Vec<VecDeque<JobId>>, DbErr> {
+    let limits = free.iter().map(|(_, free)| *free.min(&room));
+    if tx.get_database_backend() != DatabaseBackend::Postgres {
+        let mut waiting = Vec::with_capacity(free.len());
+        for ((workspace_id, _), limit) in free.iter().zip(limits) {
+            let text = format!(
+                "SELECT id FROM jobs WHERE pool = $1 AND workspace_id = $2 AND state = 'queued' \
+                 AND dispatched_at IS NULL AND ready_at <= $3 ORDER BY ready_at, id LIMIT {limit}",
+            );
+            let values = [pool.into(), workspace_id.0.into(), now.0.into()];
+            let rows = tx.query_all_raw(sql(tx, text, values)).await?;
+            waiting.push(rows.iter().map(|row| row.try_get("", "id")).collect::<Result<_, _>>()?);
+        }
+        return Ok(waiting);
+    }
+    let text = "SELECT job.id, workspace.id AS workspace_id \
+        FROM unnest($1, $2) WITH ORDINALITY AS workspace (id, free, turn) CROSS JOIN LATERAL (\
+          SELECT id, ready_at FROM jobs WHERE pool = $3 AND workspace_id = workspace.id \
+          AND state = 'queued' AND dispatched_at IS NULL AND ready_at <= $4 \
+          ORDER BY ready_at, id LIMIT workspace.free) AS job \
+        ORDER BY workspace.turn, job.ready_at, job.id";
+    let values = [
+        free.iter().map(|(id, _)| id.0).collect::<Vec<_>>().into(),
+        limits.map(|limit| i64::try_from(limit).unwrap_or(0)).collect::<Vec<_>>().into(),
+        pool.into(),
+        now.0.into(),
+    ];
+    let mut of: HashMap<WorkspaceId, VecDeque<JobId>> = HashMap::new();
+    for row in tx.query_all_raw(sql(tx, text, values)).await? {
+        of.entry(row.try_get("", "workspace_id")?).or_default().push_back(row.try_get("", "id")?);
+    }
+    Ok(free.iter().map(|(id, _)| of.remove(id).unwrap_or_default()).collect())
 }
 
+/// Dispatches the picked jobs, as far as they still wait; passes over those that someone else has
+/// locked. The answer is in the order of their turns.
 async fn mark(
     tx: &DatabaseTransaction,
-    pool: &str,
     picked: &[(WorkspaceId, JobId)],
     now: Timestamp,
-) -> Result<Vec<(String, JobHint)>, DbErr> {
-    let (these, values) =
-        one_of(tx.get_database_backend(), "id", 2, picked.iter().map(|(_, job)| job.0));
+) -> Result<Vec<(WorkspaceId, JobHint)>, DbErr> {
+    let backend = tx.get_database_backend();
+    let (these, values) = one_of(backend, "id", 2, picked.iter().map(|(_, job)| job.0));
     let text = format!(
         "UPDATE jobs SET dispatched_at = $1, pushed_at = $1, pushes = 1, epoch = epoch + 1 \
-         WHERE {these} AND state = 'queued' AND dispatched_at IS NULL RETURNING id, epoch",
+         WHERE id IN (SELECT id FROM jobs WHERE {these} AND state = 'queued' \
+           AND dispatched_at IS NULL{lock}) \
+         AND state = 'queued' AND dispatched_at IS NULL RETURNING id, epoch",
+        lock = skip_locked(backend),
     );
     let values = std::iter::once(now.0.into()).chain(values);
     let rows = tx.query_all_raw(sql(tx, text, values)).await?;
-    if rows.len() != picked.len() {
-        // Slots and jobs must agree; the next round finds what is really there.
-        return Err(DbErr::Custom("a job changed while it was being dispatched".into()));
-    }
     let epochs: HashMap<JobId, i64> = rows
         .iter()
         .map(|row| Ok((row.try_get("", "id")?, row.try_get("", "epoch")?)))
         .collect::<Result<_, DbErr>>()?;
     // The database answers in any order; workers get them in the order of their turns.
-    let hints = picked
-        .iter()
-        .filter_map(|(_, job)| Some(JobHint { job_id: *job, epoch: *epochs.get(job)? }));
-    Ok(hints.map(|hint| (pool.to_owned(), hint)).collect())
+    let hints = picked.iter().filter_map(|(workspace_id, job)| {
+        Some((*workspace_id, JobHint { job_id: *job, epoch: *epochs.get(job)? }))
+    });
+    Ok(hints.collect())
+}
+
+/// Takes a slot of its workspace, which is locked, for each job.
+async fn take_slots(
+    tx: &DatabaseTransaction,
+    marked: &[(WorkspaceId, JobHint)],
+) -> Result<(), DbErr> {
+    let mut slots: BTreeMap<WorkspaceId, i32> = BTreeMap::new();
+    for (workspace_id, _) in marked {
+        *slots.entry(*workspace_id).or_default() += 1;
+    }
+    if tx.get_database_backend() == DatabaseBackend::Postgres {
+        let text = "UPDATE workspaces SET dispatched = dispatched + taken.count \
+            FROM unnest($1, $2) AS taken (id, count) WHERE workspaces.id = taken.id";
+        let values: [Value; 2] = [
+            slots.keys().map(|id| id.0).collect::<Vec<_>>().into(),
+            slots.values().copied().collect::<Vec<_>>().into(),
+        ];
+        tx.execute_raw(sql(tx, text, values)).await?;
+        return Ok(());
+    }
+    for (workspace_id, count) in slots {
+        let text = "UPDATE workspaces SET dispatched = dispatched + $1 WHERE id = $2";
+        tx.execute_raw(sql(tx, text, [count.into(), workspace_id.0.into()])).await?;
+    }
+    Ok(())
 }

@@ -542,6 +542,7 @@ fn files(id: JobId, count: u32) -> Vec<NewOutput> {
             width: Some(1),
             height: Some(1),
             duration: None,
+            thumbnail: None,
         })
         .collect()
 }

@@ -169,8 +169,8 @@ pub(crate) async fn quote(
     let request = JobRequest::read(body)?;
     let model = model(&app, &request)?;
     let input = check(&app, model, &request)?;
-    visit.model(&request.model);
     platform::offered(&app.context, model)?;
+    visit.model(&request.model);
     Ok(Json(Quote { credits: price(&app, model, input)?.credits.0 }))
 }
 

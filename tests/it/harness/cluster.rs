@@ -356,7 +356,8 @@ impl Cluster {
         Database::open(&format!("{}/postgres", url.rsplit_once('/').unwrap().0)).await
     }
 
-    fn database_url(&self) -> String {
+    /// Where its database is.
+    pub(crate) fn database_url(&self) -> String {
         let found = self.env.iter().find(|(name, _)| name == "DATABASE_URL");
         match found {
             Some((_, url)) => url.clone(),

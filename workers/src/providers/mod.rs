@@ -214,6 +214,11 @@ pub trait Provider: Send + Sync + 'static {
         false
     }
 
+    /// How often all processes together may look at calls within a second, where the provider says.
+    fn looks_per_second(&self) -> Option<f64> {
+        None
+    }
+
     /// The longest that one submit may take; a worker needs a lease longer than this.
     fn submit_timeout(&self) -> Duration;
 

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     media::{self, Media},
-    record::Entry,
+    record::{Entry, authorization},
     serve::lost,
 };
 
@@ -101,7 +101,7 @@ async fn create(State(kie): State<Kie>, headers: HeaderMap, body: Bytes) -> Resp
     if let Some(CreateFault::Refuse(refusal)) = &fault {
         return refuse(refusal);
     }
-    let task = accept(&kie, model, input, &request);
+    let task = accept(&kie, model, input, &request, authorization(&headers));
     match fault {
         Some(CreateFault::LoseAnswer) => return lost(),
         Some(CreateFault::Page(status)) => {
@@ -119,7 +119,13 @@ async fn create(State(kie): State<Kie>, headers: HeaderMap, body: Bytes) -> Resp
     good(&json!({"taskId": task.id}))
 }
 
-fn accept(kie: &Kie, model: &str, input: &Value, request: &Value) -> Arc<Task> {
+fn accept(
+    kie: &Kie,
+    model: &str,
+    input: &Value,
+    request: &Value,
+    authorization: String,
+) -> Arc<Task> {
     let slow =
         kie.0.rules.take(input["prompt"].as_str().unwrap_or_default(), |fault| match fault {
             Fault::Run(RunFault::Slow(millis)) => Some(Duration::from_millis(*millis)),
@@ -141,8 +147,10 @@ fn accept(kie: &Kie, model: &str, input: &Value, request: &Value) -> Arc<Task> {
         id: task.id.clone(),
         model: model.to_owned(),
         input: input.clone(),
+        authorization,
         callback: task.callback.clone(),
         ended: None,
+        ended_at: None,
         billed_units: 0.0,
         deliveries: Vec::new(),
     });
@@ -174,8 +182,7 @@ async fn run(kie: Kie, task: Arc<Task>) {
     let word = if matches!(end, End::Success(_)) { "succeeded" } else { "failed" };
     task.finish(end, now_ms());
     kie.0.record.change(&task.id, |entry| {
-        entry.ended = Some(word.to_owned());
-        entry.billed_units = units;
+        entry.end(word, units);
     });
     if !early {
         callback::report(&kie, &task).await;

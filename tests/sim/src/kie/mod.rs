@@ -23,10 +23,12 @@ use std::{
 };
 
 use self::{fault::Fault, task::Task};
+pub use callback::TRIES;
+
 use crate::{
     faults::Rules,
     record::{Entry, Record},
-    serve::{self, Server},
+    serve::{self, Door, Server},
 };
 
 /// The key that it lets in.
@@ -69,11 +71,18 @@ struct Inner {
 ///
 /// # Errors
 /// When the port is taken.
-#[expect(clippy::disallowed_methods, reason = "its client calls whoever asked to be called")]
 pub async fn start(port: u16) -> io::Result<(Kie, Server)> {
+    start_behind(Door::plain(port).await?)
+}
+
+/// Starts it behind a door.
+///
+/// # Errors
+/// When no client for callbacks can be made.
+#[expect(clippy::disallowed_methods, reason = "its client calls whoever asked to be called")]
+pub fn start_behind(door: Door) -> io::Result<(Kie, Server)> {
     // Another test may have done it.
     drop(rustls::crypto::ring::default_provider().install_default());
-    let (listener, base) = serve::listen(port).await?;
     let client = reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
@@ -81,7 +90,7 @@ pub async fn start(port: u16) -> io::Result<(Kie, Server)> {
         .build()
         .map_err(io::Error::other)?;
     let kie = Kie(Arc::new(Inner {
-        base,
+        base: door.base().to_owned(),
         rules: Rules::default(),
         record: Record::default(),
         tasks: Mutex::default(),
@@ -94,7 +103,7 @@ pub async fn start(port: u16) -> io::Result<(Kie, Server)> {
         signed: AtomicBool::new(false),
         client,
     }));
-    let server = serve::serve(listener, http::router(kie.clone()))?;
+    let server = serve::serve(door, http::router(kie.clone()));
     Ok((kie, server))
 }
 

@@ -5,8 +5,8 @@
 //! away: it answers a submit with a request id, is polled, can be canceled until it is done, and
 //! finds a call whose answer was lost. What it accepted is in a file of its own, [`accepted`],
 //! which all processes on one data folder share and which survives their death. Results are not
-//! kept: the same request paints the same bytes again. The file does keep the prompts, as an
-//! outside provider would.
+//! kept: the same request paints the same bytes again, from its input, which comes with every look.
+//! Nothing of the input is noted, and after as long as content is kept the request is forgotten.
 //!
 //! Two knobs let people try the platform: `delay_seconds`, and `fail`:
 //!
@@ -17,6 +17,9 @@
 //! | `throttled` | refused twice ("come back in 1 s"), then accepted; counted per input and process |
 //! | `unavailable` | refused at every submit |
 //! | `unknown` | accepted and noted, but the answer is lost; a lookup finds it |
+//!
+//! With [`DemoProvider::at_once`] a request without a delay is answered with the picture itself, as
+//! some providers do, instead of with an id to be polled by.
 //!
 //! Failures that people ask for say nothing about this provider's health: it feeds no circuit
 //! breaker.
@@ -78,22 +81,32 @@ pub struct DemoProvider {
     /// As many pictures are painted at once as there are processors: more would only take memory.
     painters: Arc<Semaphore>,
     retries: Retries,
+    /// Whether a request without a delay is answered with its result.
+    at_once: bool,
 }
 
 impl DemoProvider {
-    /// With its record at `demo/accepted.jsonl` in the folder `data`.
+    /// With its record at `demo/accepted.jsonl` in the folder `data`; what was accepted longer than
+    /// `kept` ago is forgotten there.
     ///
     /// # Errors
     /// When the folder cannot be made.
-    pub fn new(data: &Path, clock: Clock) -> io::Result<Self> {
+    pub fn new(data: &Path, kept: Duration, clock: Clock) -> io::Result<Self> {
         let painters = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
-            record: Arc::new(Record::open(data)?),
+            record: Arc::new(Record::open(data, kept, clock())?),
             clock,
             throttled: Mutex::default(),
             painters: Arc::new(Semaphore::new(painters)),
             retries: Retries::new(NAME),
+            at_once: false,
         })
+    }
+
+    /// Whether a request without a delay is answered with its result.
+    #[must_use]
+    pub fn at_once(self, at_once: bool) -> Self {
+        Self { at_once, ..self }
     }
 
     /// Refused, if this input was not refused often enough yet.
@@ -188,12 +201,19 @@ impl Provider for DemoProvider {
             attempt_id: call.attempt_id,
             request_id: request_id.clone(),
             model: call.provider_model.clone(),
-            input: noted(&call.input),
+            delay_seconds: order.delay.as_secs_f64(),
             accepted_at: (self.clock)(),
         };
         self.with_record(move |record| Ok(record.accept(acceptance)?)).await?;
         if order.fail == Some(Fail::Unknown) {
             return Err(Refusal::Unknown("the answer was lost on request".to_owned()));
+        }
+        if self.at_once && order.fail.is_none() && order.delay.is_zero() {
+            return Ok(match self.paint(order).await {
+                Ok(finished) => Submitted::Finished(finished),
+                // It is accepted all the same; a poll tries again.
+                Err(_) => Submitted::Accepted(answer(request_id, SOON)),
+            });
         }
         Ok(Submitted::Accepted(answer(request_id, next_look(order.delay, order.delay))))
     }
@@ -206,11 +226,11 @@ impl Provider for DemoProvider {
                 poll_after: next_look(delay, delay.saturating_sub(elapsed)),
             }),
             Look::Canceled => Ok(Polled::Canceled),
-            Look::Finished(Order { fail: Some(Fail::Moderated), .. }) => {
-                Ok(Polled::Failed(Refusal::Moderated, Usage::UNKNOWN))
-            }
-            Look::Finished(order) => {
-                let order = with_image(order, call)?;
+            Look::Finished => {
+                let order = Order::read(&call.provider_model, &call.input)?;
+                if order.fail == Some(Fail::Moderated) {
+                    return Ok(Polled::Failed(Refusal::Moderated, Usage::UNKNOWN));
+                }
                 self.paint(order).await.map(Polled::Finished)
             }
         }
@@ -286,38 +306,11 @@ struct Report {
     request_id: String,
 }
 
-/// The input as it is noted: of a picture only its fingerprint.
-fn noted(input: &serde_json::Value) -> serde_json::Value {
-    let mut noted = input.clone();
-    if let Some(image) = noted.get_mut("image")
-        && let Some(data) = image.as_str()
-    {
-        *image = fingerprint(data).into();
-    }
-    noted
-}
-
-fn fingerprint(data: &str) -> String {
-    let hash = Sha256::digest(data.as_bytes());
-    let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
-}
-
-/// The order with its picture, which comes with every call and must be the one that was noted.
-fn with_image(order: Order, call: &Call) -> Result<Order, Refusal> {
-    let Some(noted) = &order.image else { return Ok(order) };
-    let data = call.input.get("image").and_then(serde_json::Value::as_str);
-    match data.filter(|data| fingerprint(data) == *noted) {
-        Some(data) => Ok(Order { image: Some(data.to_owned()), ..order }),
-        None => Err(Refusal::Unknown("the picture is not the one that was accepted".to_owned())),
-    }
-}
-
 /// What a look at a request showed.
 enum Look {
     Running { elapsed: Duration, delay: Duration },
     Canceled,
-    Finished(Order),
+    Finished,
 }
 
 fn look(record: &Record, id: &str, now: Timestamp) -> Result<Look, Refusal> {
@@ -331,10 +324,7 @@ fn look(record: &Record, id: &str, now: Timestamp) -> Result<Look, Refusal> {
     };
     match end {
         End::Canceled => Ok(Look::Canceled),
-        End::Finished => {
-            let stored = record.read(&entry).map_err(unreadable)?;
-            Ok(Look::Finished(Order::read(&stored.model, &stored.input)?))
-        }
+        End::Finished => Ok(Look::Finished),
     }
 }
 

@@ -236,6 +236,11 @@ impl Provider for KieProvider {
         Capabilities { recovers_lost_answers: self.callbacks, rereads_results: true }
     }
 
+    fn looks_per_second(&self) -> Option<f64> {
+        // The rest is for looks that a callback asks for.
+        Some(f64::from(LOOKS.get()) / LOOKS_PER.as_secs_f64() * 0.75)
+    }
+
     fn retries(&self) -> &Retries {
         &self.retries
     }
