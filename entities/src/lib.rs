@@ -18,6 +18,7 @@ pub mod job;
 pub mod leader;
 pub mod ledger;
 pub mod mail;
+pub mod operators;
 pub mod pools;
 pub mod privacy;
 pub mod reconcile;

@@ -14,8 +14,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::{
-    account, app::App, callbacks, credits, jobs, keys, media, models, people, privacy, uploads,
-    usage,
+    account, admin, app::App, callbacks, credits, jobs, keys, media, models, people, privacy,
+    uploads, usage,
 };
 
 /// A list, as every resource has it.
@@ -87,6 +87,15 @@ pub(crate) fn routes() -> Router<App> {
         .routes(routes!(models::get))
         .routes(routes!(credits::wallet))
         .routes(routes!(credits::entries))
+        .routes(routes!(admin::people::create_user))
+        .routes(routes!(admin::people::create_key))
+        .routes(routes!(admin::people::set_role))
+        .routes(routes!(admin::people::look_up))
+        .routes(routes!(admin::money::grant))
+        .routes(routes!(admin::money::reconcile))
+        .routes(routes!(admin::providers::list))
+        .routes(routes!(admin::providers::off))
+        .routes(routes!(admin::providers::on))
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::revoke))
         .routes(routes!(usage::summary))

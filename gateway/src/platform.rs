@@ -9,6 +9,7 @@ use config::{
     catalogue::{Catalogue, Model},
     context::Context,
     media::{LinkError, MediaError},
+    routes::Switches,
     telemetry::Metrics,
     uploads::{self, Owner, TakeError},
 };
@@ -135,6 +136,17 @@ pub(crate) fn model_body(model: &Model) -> ModelBody {
 /// How long a job's content is kept when its user does not say.
 pub(crate) fn retention(context: &Context) -> Duration {
     context.settings.retention.content
+}
+
+/// How many jobs of a new workspace may be dispatched at once.
+pub(crate) fn dispatch_limit(context: &Context) -> i32 {
+    i32::try_from(context.settings.limits.dispatch_per_workspace.get()).unwrap_or(i32::MAX)
+}
+
+/// The switches of providers and routes.
+pub(crate) fn switches(context: &Context) -> Switches<'_> {
+    let (routes, providers) = (context.catalogue.routes(), &context.settings.providers);
+    Switches { db: &context.db, routes, providers }
 }
 
 /// Whether people reach us by https, be it through a proxy in front.

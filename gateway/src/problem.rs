@@ -21,6 +21,7 @@ pub(crate) enum Code {
     MaxCreditsExceeded,
     SpendingLimitExceeded,
     InsufficientScope,
+    Forbidden,
     TooYoung,
     CrossSite,
     SignInAgain,
@@ -35,6 +36,7 @@ pub(crate) enum Code {
     UnknownModel,
     MethodNotAllowed,
     Timeout,
+    EmailTaken,
     JobLive,
     UploadInUse,
     TooManyKeys,
@@ -66,6 +68,7 @@ impl Code {
                 (S::PAYMENT_REQUIRED, "spending_limit_exceeded", "Spending limit exceeded")
             }
             Self::InsufficientScope => (S::FORBIDDEN, "insufficient_scope", "Insufficient scope"),
+            Self::Forbidden => (S::FORBIDDEN, "forbidden", "Forbidden"),
             Self::TooYoung => (S::FORBIDDEN, "too_young", "Too young"),
             Self::CrossSite => (S::FORBIDDEN, "cross_site", "Sent by another site"),
             Self::SignInAgain => (S::FORBIDDEN, "sign_in_again", "Sign in again"),
@@ -88,6 +91,7 @@ impl Code {
                 (S::METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed")
             }
             Self::Timeout => (S::REQUEST_TIMEOUT, "timeout", "Request timed out"),
+            Self::EmailTaken => (S::CONFLICT, "email_taken", "Address is taken"),
             Self::JobLive => (S::CONFLICT, "job_live", "Job is live"),
             Self::UploadInUse => (S::CONFLICT, "upload_in_use", "Upload is in use"),
             Self::TooManyKeys => (S::CONFLICT, "too_many_keys", "Too many keys"),

@@ -1,20 +1,10 @@
 //! `admin providers`: what is switched off, what is shut, and why.
 
-use std::collections::BTreeSet;
-
-use anyhow::{Result, bail, ensure};
+use anyhow::Result;
 use clap::Subcommand;
-use config::{
-    catalogue::Catalogue,
-    clock::Clock,
-    routes::overview,
-    settings::{Providers, Settings},
-};
-use entities::{Db, routing};
+use config::routes::Switches;
+use entities::{Timestamp, operators::Acting};
 use serde_json::{Map, Value, json};
-
-/// The longest reason, in characters.
-const REASON: usize = 500;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -35,62 +25,24 @@ pub(super) enum Command {
     },
 }
 
-/// What the commands need.
-pub(super) struct Here<'a> {
-    pub(super) db: &'a Db,
-    pub(super) clock: &'a Clock,
-    pub(super) catalogue: Catalogue,
-    pub(super) settings: &'a Settings,
-}
-
-impl Here<'_> {
-    pub(super) async fn run(&self, command: Command) -> Result<Value> {
-        match command {
-            Command::List => {
-                let board = routing::read(self.db.read()).await?;
-                let all = overview(&board, self.catalogue.routes(), &self.settings.providers);
-                Ok(json!({"providers": all}))
-            }
-            Command::Off { target, reason } => {
-                let (provider, model) = self.target(&target)?;
-                let length = reason.trim().chars().count();
-                ensure!((1..=REASON).contains(&length), "--reason needs 1 to {REASON} characters");
-                let switch =
-                    routing::switch_off(self.db.write(), provider, model, reason.trim()).await?;
-                Ok(json!({"off": target, "reason": switch.reason, "at": switch.off_at}))
-            }
-            Command::On { target } => {
-                let (provider, model) = self.target(&target)?;
-                let tx = self.db.begin().await?;
-                let changed = routing::switch_on(&tx, provider, model, self.clock.now()).await?;
-                tx.commit().await?;
-                Ok(json!({"on": target, "changed": changed}))
-            }
+/// Runs the command.
+pub(super) async fn run(
+    switches: &Switches<'_>,
+    command: Command,
+    job_now: Timestamp,
+    by: &Acting,
+) -> Result<Value> {
+    Ok(match command {
+        Command::List => json!({"providers": switches.list().await?}),
+        Command::Off { target, reason } => {
+            let switch = switches.off(&target, &reason, by).await?;
+            json!({"off": target, "reason": switch.reason, "at": switch.off_at})
         }
-    }
-
-    /// The provider and the model that a text names. A provider's models have slashes, too.
-    fn target<'t>(&self, text: &'t str) -> Result<(&'t str, Option<&'t str>)> {
-        let (provider, model) = match text.split_once('/') {
-            Some((provider, model)) => (provider, Some(model)),
-            None => (text, None),
-        };
-        let routes = self.catalogue.routes();
-        let known = Providers::NAMES.contains(&provider)
-            || routes.iter().any(|route| route.provider == provider);
-        ensure!(known, "there is no provider {provider:?}, only {}", Providers::NAMES.join(", "));
-        let Some(model) = model else { return Ok((provider, None)) };
-        let of_it: BTreeSet<&str> = routes
-            .iter()
-            .filter(|route| route.provider == provider)
-            .map(|route| route.model.as_str())
-            .collect();
-        if !of_it.contains(model) {
-            let names: Vec<&str> = of_it.into_iter().collect();
-            bail!("{provider} has no route to {model:?}, only to {}", names.join(", "));
+        Command::On { target } => {
+            let changed = switches.on(&target, job_now, by).await?;
+            json!({"on": target, "changed": changed})
         }
-        Ok((provider, Some(model)))
-    }
+    })
 }
 
 /// The list for people.

@@ -45,6 +45,11 @@ class Server:
             "TIKTOMATO__GATEWAY__PUBLIC_URL": self.base,
             "TIKTOMATO__OPS__LISTEN": self.ops,
             "TIKTOMATO__DEMO__ENABLED": "false",
+            # A run is one client that asks as fast as it can.
+            "TIKTOMATO__LIMITS__REQUESTS_PER_ADDRESS": "0",
+            "TIKTOMATO__LIMITS__ANONYMOUS_PER_ADDRESS": "0",
+            "TIKTOMATO__LIMITS__REQUESTS_PER_KEY": "0",
+            "TIKTOMATO__LIMITS__REQUESTS_PER_WORKSPACE": "0",
             "RUST_LOG": "warn",
             "NO_COLOR": "1",
         }

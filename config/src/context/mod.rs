@@ -59,10 +59,10 @@ pub struct Context {
     pub callbacks: CallbackLinks,
     /// Limits on calls that all processes keep together.
     pub limiter: Limiter,
-    /// How often somebody may ask us.
-    pub rates: Rates,
     /// Which routes to providers may be called.
     pub routes: Routes,
+    /// How often somebody may ask us.
+    pub rates: Rates,
     /// Fetches what users point to.
     pub guarded: Guarded,
     /// Signs what must come back to us unchanged.

@@ -7,6 +7,7 @@
 
 mod board;
 mod overview;
+mod switches;
 
 use std::{
     collections::BTreeMap,
@@ -25,6 +26,7 @@ use crate::{clock::Clock, random};
 use board::Seen;
 
 pub use overview::{ProviderState, RouteState, overview};
+pub use switches::{SwitchError, Switches};
 
 /// How often the database is looked at.
 const LOOK: Duration = Duration::from_secs(1);

@@ -262,6 +262,8 @@ pub struct Limits {
     pub requests_per_key: u32,
     /// Requests in a minute for one workspace.
     pub requests_per_workspace: u32,
+    /// Whether requests are noted in the usage log.
+    pub usage_log: bool,
     /// The time whose requests may come at once.
     #[serde(rename = "burst_seconds", serialize_with = "shown::seconds")]
     pub burst: Duration,
@@ -280,6 +282,7 @@ impl Limits {
         let anonymous_per_address = rate("limits.anonymous_per_address");
         let requests_per_key = rate("limits.requests_per_key");
         let requests_per_workspace = rate("limits.requests_per_workspace");
+        let usage_log = reader.required("limits.usage_log", from_str("true or false"));
         let burst = reader.seconds("limits.burst_seconds", 0.1..=3_600.0);
         let patience = reader.seconds("limits.redis_patience_seconds", 0.001..=10.0);
         Some(Self {
@@ -290,6 +293,7 @@ impl Limits {
             anonymous_per_address: anonymous_per_address?,
             requests_per_key: requests_per_key?,
             requests_per_workspace: requests_per_workspace?,
+            usage_log: usage_log?,
             burst: burst?,
             patience: patience?,
         })

@@ -1,7 +1,7 @@
 //! The ordinary submit on Postgres: one statement for a whole group, in one round trip, for whoever
-//! needs no second thought: a key that is in force and has no spending limit, a wallet that covers all that its workspace
-//! asks for in this group, an idempotency key that is new. Whoever does not come back from it has
-//! written nothing and goes the long way ([`super::submit`]), which tells why.
+//! needs no second thought: a key that is in force and has no spending limit, a wallet that covers
+//! all that its workspace asks for in this group, an idempotency key that is new. Whoever does not
+//! come back from it has written nothing and goes the long way ([`super::submit`]), which tells why.
 //!
 //! The wallets are locked before anything is inserted, in the order of their ids. What another
 //! transaction committed since this statement began cannot be overlooked: a locked wallet is read

@@ -63,6 +63,15 @@ impl OwnRedis {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    /// From now on it wants this password.
+    pub(crate) async fn require_password(&self, password: &str) {
+        let client = redis::Client::open(self.url()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let mut command = redis::cmd("CONFIG");
+        command.arg("SET").arg("requirepass").arg(password);
+        let _: () = command.query_async(&mut connection).await.unwrap();
+    }
+
     /// Starts it again, empty.
     pub(crate) fn up(&mut self) {
         let port = self.port.to_string();

@@ -30,6 +30,12 @@ pub(crate) enum Trial {
     Queue(QueueArgs),
     /// Time from submit to the provider, one job at a time.
     Latency(LatencyArgs),
+    /// Whether the time of an answer tells who has an account.
+    Timing(TimingArgs),
+    /// What authentication, rate limits and the usage log cost a submit.
+    AuthCost(AuthCostArgs),
+    /// What submits notice of retention at work.
+    Retention(RetentionArgs),
     /// Memory, work and delays with many videos in flight at a slow provider.
     Flight(FlightArgs),
 }
@@ -187,6 +193,59 @@ pub(crate) struct FlightArgs {
     /// Give up after this time.
     #[arg(long, default_value_t = 600)]
     pub(crate) timeout_seconds: u32,
+}
+
+/// `load timing`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TimingArgs {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// Tries for known addresses, and as many for unknown ones.
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
+    pub(crate) tries: u32,
+    /// How many known addresses there are; after a few mails to one, the rest is not sent.
+    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) known: u32,
+    /// Repeats a mix of known and unknown.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+}
+
+/// `load auth-cost`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AuthCostArgs {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) pace: Pace,
+    /// How often each of the two is measured.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub(crate) rounds: u16,
+    /// The provider takes this long, as in `load submit`.
+    #[arg(long, default_value_t = 600)]
+    pub(crate) delay_seconds: u32,
+}
+
+/// `load retention`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RetentionArgs {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// Rows of the usage log whose time is over.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    pub(crate) usage_rows: u32,
+    /// Media objects whose time is over.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) media: u32,
+    /// Connections that submit.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub(crate) connections: u16,
+    /// How long submits are measured without retention.
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..=600))]
+    pub(crate) idle_seconds: u16,
+    /// Give up after this time.
+    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u16).range(1..=7_200))]
+    pub(crate) timeout_seconds: u16,
 }
 
 /// Where the jobs of `load flight` run.

@@ -25,6 +25,9 @@ use crate::{
 /// How long a server may take to start or to stop.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The limits on requests.
+const LIMITS: [&str; 4] =
+    ["REQUESTS_PER_ADDRESS", "ANONYMOUS_PER_ADDRESS", "REQUESTS_PER_KEY", "REQUESTS_PER_WORKSPACE"];
 /// The database's name on a PostgreSQL of ours.
 const DATABASE: &str = "tiktomato";
 
@@ -86,6 +89,10 @@ impl Servers {
         // One address, one key: more than any client of a limited service may ask.
         for limit in ["ADDRESS", "KEY", "WORKSPACE"] {
             env.push((format!("TIKTOMATO__LIMITS__REQUESTS_PER_{limit}"), "0".to_owned()));
+        }
+        // A generator of load is one client that asks as often as it can.
+        for limit in LIMITS {
+            env.push((format!("TIKTOMATO__LIMITS__{limit}"), "1000000000".to_owned()));
         }
         env.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
         let binary = target.binary.clone().map_or_else(beside_this, Ok)?;
@@ -159,6 +166,18 @@ impl Servers {
     pub(crate) fn admin(&self, arguments: &[&str]) -> anyhow::Result<Value> {
         let text = output(self.command().arg("admin").args(arguments).arg("--json"))?;
         serde_json::from_str(&text).with_context(|| format!("admin {arguments:?} printed {text}"))
+    }
+
+    /// Where the database is.
+    pub(crate) fn database_url(&self) -> String {
+        let found = self.env.iter().find(|(name, _)| name == "DATABASE_URL");
+        let file = self.folder.path().join("data/tiktomato.db");
+        found.map_or_else(|| format!("sqlite://{}?mode=rw", file.display()), |(_, url)| url.clone())
+    }
+
+    /// What the servers keep in files.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
     }
 
     /// What PostgreSQL answers to a query: a line for each row, cells between `|`.

@@ -1,11 +1,14 @@
 //! One module for each thing that is measured.
 
+mod auth_cost;
 mod flight;
 mod get;
 mod jobs;
 mod latency;
 mod queue;
+mod retention;
 mod submit;
+mod timing;
 
 use std::time::Duration;
 
@@ -24,6 +27,9 @@ pub(crate) async fn run(cli: &Cli, report: &mut Report) -> anyhow::Result<()> {
         Trial::Get(args) => get::run(args, report).await,
         Trial::Queue(args) => queue::run(args, report).await,
         Trial::Latency(args) => latency::run(args, report).await,
+        Trial::Timing(args) => timing::run(args, report).await,
+        Trial::AuthCost(args) => auth_cost::run(args, report).await,
+        Trial::Retention(args) => retention::run(args, report).await,
         Trial::Flight(args) => flight::run(args, report).await,
     }
 }
