@@ -285,11 +285,6 @@ impl Cluster {
         Some((value("REDIS_URL")?, value("TIKTOMATO__REDIS__PREFIX")?))
     }
 
-    /// The settings that its processes run under.
-    pub(crate) fn env(&self) -> &Env {
-        &self.env
-    }
-
     /// The process id of the process of this name.
     pub(crate) fn pid(&self, name: &str) -> u32 {
         self.role(name).process.as_ref().unwrap().pid()
