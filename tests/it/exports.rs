@@ -109,13 +109,7 @@ async fn it_is_complete_and_theirs_alone(backend: Backend) {
             assert!(!text.contains(word), "{word} in {name}");
         }
     }
-    // Nobody else sees it, and a second one can be made.
-    let place = format!("/v1/account/exports/{}", export["id"].as_str().unwrap());
-    other.get(&place).await.problem(404);
-    user.get("/v1/account/exports/exp_x").await.problem(404);
-    let list = user.get("/v1/account/exports?limit=1").await.expect(200);
-    assert_eq!(list["data"][0]["id"], export["id"], "{list}");
-    assert_eq!(other.get("/v1/account/exports").await.expect(200)["data"], json!([]));
+    only_theirs(&user, &other, &export).await;
 
     // By mail: an operator writes the same into a file, which must be new.
     let file = cluster.data().join("for-them.zip");
@@ -126,7 +120,13 @@ async fn it_is_complete_and_theirs_alone(backend: Backend) {
     assert_eq!(by_mail["jobs.json"], entries["jobs.json"]);
     fs::remove_file(&file).unwrap();
 
-    // The link expires, and after a week the export is gone.
+    it_expires(&mut cluster, &user, &export).await;
+    cluster.finish().await;
+}
+
+/// The link expires, and after a week the export is gone.
+async fn it_expires(cluster: &mut Cluster, user: &Api, export: &Value) {
+    let place = format!("/v1/account/exports/{}", export["id"].as_str().unwrap());
     let url = export["url"].as_str().unwrap().to_owned();
     cluster.stop().await;
     cluster.set("TIKTOMATO__CLOCK__OFFSET_SECONDS", &(2 * 3_600).to_string());
@@ -137,10 +137,19 @@ async fn it_is_complete_and_theirs_alone(backend: Backend) {
     cluster.start_all().await;
     eventually("the export is deleted", async || {
         let gone = user.get(&place).await.status == 404;
-        (gone && exports_in(&cluster).is_empty()).then_some(())
+        (gone && exports_in(cluster).is_empty()).then_some(())
     })
     .await;
-    cluster.finish().await;
+}
+
+/// Nobody else sees it.
+async fn only_theirs(user: &Api, other: &Api, export: &Value) {
+    let place = format!("/v1/account/exports/{}", export["id"].as_str().unwrap());
+    other.get(&place).await.problem(404);
+    user.get("/v1/account/exports/exp_x").await.problem(404);
+    let list = user.get("/v1/account/exports?limit=1").await.expect(200);
+    assert_eq!(list["data"][0]["id"], export["id"], "{list}");
+    assert_eq!(other.get("/v1/account/exports").await.expect(200)["data"], json!([]));
 }
 
 fn names(archive: &zip::ZipArchive<fs::File>) -> impl Iterator<Item = String> {

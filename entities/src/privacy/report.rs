@@ -150,9 +150,19 @@ struct Looked {
     oldest: &'static str,
 }
 
+fn look(what: &'static str, limit: Duration, oldest: &'static str) -> Looked {
+    Looked { what, limit, oldest }
+}
+
 fn looks(spans: Spans) -> Vec<Looked> {
+    let mut all = content(spans);
+    all.extend(people(spans));
+    all
+}
+
+/// What people make.
+fn content(spans: Spans) -> Vec<Looked> {
     let day = Duration::from_secs(86_400);
-    let look = |what, limit, oldest| Looked { what, limit, oldest };
     vec![
         look(
             "prompts, inputs, metadata and media of jobs, from their creation",
@@ -197,6 +207,13 @@ fn looks(spans: Spans) -> Vec<Looked> {
             Duration::from_secs(7 * 86_400),
             "SELECT min(created_at) AS oldest FROM idempotency_keys",
         ),
+    ]
+}
+
+/// What is known about people themselves.
+fn people(spans: Spans) -> Vec<Looked> {
+    let day = Duration::from_secs(86_400);
+    vec![
         look(
             "sessions, after their end",
             Duration::ZERO,
