@@ -1,14 +1,21 @@
-//! Operators' commands. They work on the database directly, also beside running processes.
+//! Operators' commands. They work on the database directly, also beside running processes, through
+//! the same use cases as `/v1/admin`. The audit log has what they change, without a person: whoever
+//! may run commands on this machine is not known to it.
+
+mod providers;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::{Args, Subcommand};
-use config::clock::Clock;
+use config::routes::Switches;
 use entities::{
     Credits, Db,
-    accounts::{self, KeySecret, NewKey, NewUser, Scopes},
-    ledger, reconcile,
+    accounts::{KeySecret, NewUser},
+    ids::ApiKeyId,
+    operators::{self, Acting, Grant},
+    reconcile,
+    tables::users::Role,
 };
 use serde_json::{Value, json};
 
@@ -50,6 +57,17 @@ enum Command {
         credits: i64,
         #[arg(long)]
         reason: String,
+        /// A name of yours for this grant: what has the same name is granted once.
+        #[arg(long)]
+        reference: Option<String>,
+    },
+    /// Make a user an operator, who may use `/v1/admin`, or no longer one.
+    SetRole {
+        /// The user's email address.
+        #[arg(long)]
+        user: String,
+        #[arg(long, value_parser = role)]
+        role: Role,
     },
     /// Write everything that is stored about a user to a zip file.
     ExportUser {
@@ -82,6 +100,11 @@ enum Command {
     PrivacyReport,
     /// Check every invariant; exit 1 when one is broken.
     Reconcile,
+    /// Switch providers and their routes off and on, and see why one is not used.
+    Providers {
+        #[command(subcommand)]
+        command: providers::Command,
+    },
 }
 
 /// Runs the command.
@@ -90,14 +113,25 @@ pub(crate) async fn run(files: &Files, admin: Admin) -> Result<ExitCode> {
     let db = start::connect(&settings).await?;
     start::check_schema(&db).await?;
     let clock = start::clock(&settings);
+    let by = Acting::at_the_command_line(clock.now());
     let (code, answer) = match admin.command {
         Command::CreateUser { email, name } => {
-            let dispatch_limit = start::dispatch_limit(&settings);
-            create_user(&db, &clock, NewUser::vouched_for(email, name, dispatch_limit)).await?
+            let new = NewUser::vouched_for(email, name, start::dispatch_limit(&settings));
+            let user = operators::create_user(&db, &new, &by).await?.user;
+            done(json!({"id": user.id, "email": user.email}))
         }
-        Command::CreateKey { user } => create_key(&db, &clock, &user).await?,
-        Command::GrantCredits { user, credits, reason } => {
-            grant(&db, &clock, &user, Credits(credits), &reason).await?
+        Command::CreateKey { user } => {
+            let (id, secret) = new_key(&db, &user, "made by an operator", &by).await?;
+            done(json!({"id": id, "key": secret.expose()}))
+        }
+        Command::GrantCredits { user, credits, reason, reference } => {
+            let order = Grant { amount: Credits(credits), reason, reference };
+            let wallet = operators::grant(&db, &user, &order, &by).await?.wallet;
+            done(json!({"available": wallet.available, "held": wallet.held}))
+        }
+        Command::SetRole { user, role } => {
+            let user = operators::set_role(&db, &user, role, &by).await?;
+            done(json!({"id": user.id, "email": user.email, "role": user.role}))
         }
         Command::ExportUser { user, out } => {
             people::export(&db, &clock, &settings, &user, &out).await?
@@ -111,57 +145,44 @@ pub(crate) async fn run(files: &Files, admin: Admin) -> Result<ExitCode> {
         }
         Command::PrivacyReport => people::report(&db, &clock, &settings).await?,
         Command::Reconcile => check(&db).await?,
+        Command::Providers { command } => {
+            let catalogue = start::load_catalogue(files).map_err(|all| anyhow!(all.join("; ")))?;
+            let (routes, providers) = (catalogue.routes(), &settings.providers);
+            let switches = Switches { db: &db, routes, providers };
+            done(providers::run(&switches, command, clock.now(), &by).await?)
+        }
     };
-    say(&if admin.json { answer.to_string() } else { plain(&answer) });
+    say(&match answer {
+        _ if admin.json => answer.to_string(),
+        Value::Object(fields) if fields.contains_key("providers") => providers::table(&fields),
+        answer => plain(&answer),
+    });
     db.close().await;
     Ok(code)
 }
 
-async fn create_user(db: &Db, clock: &Clock, new: NewUser) -> Result<(ExitCode, Value)> {
-    let tx = db.begin().await?;
-    let made = accounts::create_user(&tx, &new, clock.now()).await?;
-    tx.commit().await?;
-    Ok((ExitCode::SUCCESS, json!({"id": made.user.id, "email": made.user.email})))
+fn done(answer: Value) -> (ExitCode, Value) {
+    (ExitCode::SUCCESS, answer)
 }
 
-async fn create_key(db: &Db, clock: &Clock, email: &str) -> Result<(ExitCode, Value)> {
-    let (id, secret) = new_key(db, clock, email, "made by an operator").await?;
-    Ok((ExitCode::SUCCESS, json!({"id": id, "key": secret.expose()})))
+fn role(text: &str) -> Result<Role, &'static str> {
+    match text {
+        "operator" => Ok(Role::Operator),
+        "user" => Ok(Role::User),
+        _ => Err("it is operator or user"),
+    }
 }
 
 /// Makes a key for the user with this address.
 pub(crate) async fn new_key(
     db: &Db,
-    clock: &Clock,
     email: &str,
     name: &str,
-) -> Result<(entities::ids::ApiKeyId, KeySecret)> {
-    let owner = accounts::find_workspace(db, email).await?;
+    by: &Acting,
+) -> Result<(ApiKeyId, KeySecret)> {
     let secret = KeySecret::from_random(config::random::secret());
-    let new = NewKey {
-        user_id: owner.user.id,
-        workspace_id: owner.workspace.id,
-        name: name.to_owned(),
-        scopes: Scopes::all(),
-        expires_at: None,
-        spending_limit: None,
-    };
-    let key = accounts::create_key(db.write(), new, &secret, clock.now()).await?;
-    Ok((key.id, secret))
-}
-
-async fn grant(
-    db: &Db,
-    clock: &Clock,
-    email: &str,
-    amount: Credits,
-    reason: &str,
-) -> Result<(ExitCode, Value)> {
-    let owner = accounts::find_workspace(db, email).await?;
-    let tx = db.begin().await?;
-    let wallet = ledger::grant(&tx, owner.workspace.id, amount, reason, clock.now()).await?;
-    tx.commit().await?;
-    Ok((ExitCode::SUCCESS, json!({"available": wallet.available, "held": wallet.held})))
+    let id = operators::create_key(db, email, name, &secret, by).await?;
+    Ok((id, secret))
 }
 
 async fn check(db: &Db) -> Result<(ExitCode, Value)> {

@@ -119,8 +119,11 @@ fn check_config(files: &Files) -> ExitCode {
     match (start::load_settings(files, mode), start::load_catalogue(files)) {
         (Ok(settings), Ok(catalogue)) => {
             say(&settings.describe());
-            let people = start::not_set_up(&settings);
-            for sentence in start::not_offered(&settings, &catalogue).into_iter().chain(people) {
+            let missing = start::not_offered(&settings, &catalogue)
+                .into_iter()
+                .chain(start::not_set_up(&settings))
+                .chain(start::unconfirmed(&catalogue));
+            for sentence in missing {
                 say(&format!("# {sentence}"));
             }
             ExitCode::SUCCESS

@@ -198,8 +198,10 @@ fn embedded_pools(context: &Context) -> Vec<PoolSize> {
 /// The providers that there is a key for.
 fn providers(context: &Context) -> Result<BTreeMap<String, Arc<dyn Provider>>> {
     let (clock, settings) = (context.clock.clone(), &context.settings.providers);
-    let demo = DemoProvider::new(&context.settings.data.dir, Arc::new(move || clock.now()))
-        .context("the demo provider cannot use the data folder")?;
+    let (folder, kept) = (&context.settings.data.dir, context.settings.retention.content);
+    let demo = DemoProvider::new(folder, kept, Arc::new(move || clock.now()))
+        .context("the demo provider cannot use the data folder")?
+        .at_once(settings.demo_at_once);
     let mut all: Vec<Arc<dyn Provider>> = vec![Arc::new(demo)];
     if settings.offer(fal::NAME) == Offer::Yes {
         let callbacks = context.callbacks.reachable_from(settings.fal_url.as_url());

@@ -78,6 +78,18 @@ pub(crate) fn not_offered(settings: &Settings, catalogue: &Catalogue) -> Vec<Str
     models.iter().filter_map(told).collect()
 }
 
+/// What an operator should confirm before selling: costs that no page of the provider's confirms.
+pub(crate) fn unconfirmed(catalogue: &Catalogue) -> Option<String> {
+    let routes = catalogue.unconfirmed();
+    (!routes.is_empty()).then(|| {
+        format!(
+            "the cost of {} route(s) is not the provider's own word and is to be confirmed before anything is sold: {}",
+            routes.len(),
+            routes.join(", ")
+        )
+    })
+}
+
 /// What people will miss that is not set up: one sentence for each.
 pub(crate) fn not_set_up(settings: &Settings) -> Vec<String> {
     let mut sentences = Vec::new();

@@ -11,6 +11,7 @@ use config::context::Context;
 use entities::{
     accounts::{self, AccountError, KeySecret, NewUser},
     ledger,
+    operators::Acting,
 };
 use serde_json::{Value, json};
 
@@ -50,7 +51,8 @@ pub(crate) async fn account(context: &Context) -> Result<Option<Account>> {
     let key = match kept {
         Some(key) if works => key,
         _ => {
-            let (_, secret) = admin::new_key(&context.db, &context.clock, EMAIL, "demo").await?;
+            let by = Acting::at_the_command_line(context.clock.now());
+            let (_, secret) = admin::new_key(&context.db, EMAIL, "demo", &by).await?;
             keep(file, secret.expose())
                 .context("the demo key cannot be kept in the data folder")?;
             secret.expose().to_owned()
@@ -203,13 +205,23 @@ impl Api {
         self.answer(self.client.post(format!("{}{path}", self.base)).json(body)).await
     }
 
+    /// Where the settings allow few requests, it comes back when it is told to.
     async fn answer(&self, request: reqwest::RequestBuilder) -> Result<Value> {
-        let response = request.bearer_auth(&self.key).send().await?;
-        let status = response.status();
-        let body: Value = response.json().await?;
-        if !status.is_success() {
-            bail!("the sample job was refused: {}", body["detail"]);
+        loop {
+            let again = request.try_clone().context("the request cannot be repeated")?;
+            let response = again.bearer_auth(&self.key).send().await?;
+            let status = response.status();
+            let wait = response.headers().get("retry-after").and_then(|wait| wait.to_str().ok());
+            let wait: Option<u64> = wait.and_then(|wait| wait.parse().ok());
+            if let (429, Some(seconds)) = (status.as_u16(), wait) {
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+                continue;
+            }
+            let body: Value = response.json().await?;
+            if !status.is_success() {
+                bail!("the sample job was refused: {}", body["detail"]);
+            }
+            return Ok(body);
         }
-        Ok(body)
     }
 }

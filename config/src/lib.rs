@@ -16,6 +16,7 @@ pub mod passwords;
 pub mod queue;
 pub mod random;
 pub mod rates;
+pub mod routes;
 pub mod secrets;
 pub mod settings;
 pub mod shutdown;

@@ -45,6 +45,9 @@ pub enum Action {
     RoleChanged,
     /// An operator looked at an account.
     OperatorRead,
+    /// A provider or a route gets no new calls.
+    ProviderOff,
+    ProviderOn,
 }
 
 impl Action {
@@ -74,6 +77,8 @@ impl Action {
             Self::CreditsGranted => "credits_granted",
             Self::RoleChanged => "role_changed",
             Self::OperatorRead => "operator_read",
+            Self::ProviderOff => "provider_off",
+            Self::ProviderOn => "provider_on",
         }
     }
 }

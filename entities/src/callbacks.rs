@@ -4,6 +4,8 @@
 //! says is never believed: it brings the next poll forward, or binds a call whose answer was lost
 //! (`job::bound`). It is deleted with its job's content.
 
+use std::collections::HashMap;
+
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait as _,
     QueryFilter, QueryOrder, QuerySelect, sea_query::Expr,
@@ -103,15 +105,30 @@ pub async fn waiting(
     if let Some(after) = after {
         query = query.filter(callbacks::Column::Id.gt(after));
     }
-    let mut found = Vec::new();
-    for callback in query.all(db).await? {
-        let attempt = attempts::Entity::find_by_id(callback.attempt_id).one(db).await?;
-        let Some(attempt) = attempt else { continue };
-        let Some(job) = jobs::Entity::find_by_id(attempt.job_id).one(db).await? else { continue };
+    let waiting = query.all(db).await?;
+    let calls = waiting.iter().map(|callback| callback.attempt_id);
+    let calls: HashMap<AttemptId, attempts::Model> = attempts::Entity::find()
+        .filter(attempts::Column::Id.is_in(calls))
+        .all(db)
+        .await?
+        .into_iter()
+        .map(|attempt| (attempt.id, attempt))
+        .collect();
+    let owners = calls.values().map(|attempt| attempt.job_id);
+    let owners: HashMap<JobId, jobs::Model> = jobs::Entity::find()
+        .filter(jobs::Column::Id.is_in(owners))
+        .all(db)
+        .await?
+        .into_iter()
+        .map(|job| (job.id, job))
+        .collect();
+    let found = waiting.into_iter().filter_map(|callback| {
+        let attempt = calls.get(&callback.attempt_id)?.clone();
+        let job = owners.get(&attempt.job_id)?.clone();
         let newest = attempt.number == job.attempts;
-        found.push(Waiting { callback, attempt, job, newest });
-    }
-    Ok(found)
+        Some(Waiting { callback, attempt, job, newest })
+    });
+    Ok(found.collect())
 }
 
 /// Notes what a callback was good for. `false`: someone else has judged it.

@@ -29,6 +29,9 @@ const IDLE: Duration = Duration::from_millis(500);
 /// transaction back: the locks of a process that is frozen hold everybody up.
 const TRANSACTION_IDLE: Duration = Duration::from_secs(5);
 
+/// The most connections for statements that write whole groups, besides the others.
+const GROUP_CONNECTIONS: u32 = 6;
+
 /// A transaction of the database, taken back when it is dropped before its commit.
 pub type Transaction = DatabaseTransaction;
 
@@ -37,6 +40,7 @@ pub type Transaction = DatabaseTransaction;
 pub struct Db {
     write: DatabaseConnection,
     read: DatabaseConnection,
+    groups: DatabaseConnection,
 }
 
 impl Db {
@@ -48,17 +52,12 @@ impl Db {
         if url.starts_with("sqlite:") {
             let write = Database::connect(sqlite(url, 1)).await?;
             let read = Database::connect(sqlite(url, max_connections.max(2))).await?;
-            return Ok(Self { write, read });
+            let groups = write.clone();
+            return Ok(Self { write, read, groups });
         }
-        let mut options = common(url, max_connections.max(4));
-        // A pool must come up although the database is away: requests then answer 503.
-        options.map_sqlx_postgres_opts(|postgres| {
-            let patience = TRANSACTION_IDLE.as_millis();
-            postgres.options([("idle_in_transaction_session_timeout", patience)])
-        });
-        options.connect_lazy(true).test_before_acquire_if_idle_for(IDLE);
-        let pool = Database::connect(options).await?;
-        Ok(Self { write: pool.clone(), read: pool })
+        let pool = Database::connect(postgres(url, max_connections.max(4), "on")).await?;
+        let groups = Database::connect(postgres(url, GROUP_CONNECTIONS, "off")).await?;
+        Ok(Self { write: pool.clone(), read: pool, groups })
     }
 
     /// For reads that need no transaction.
@@ -71,6 +70,14 @@ impl Db {
     #[must_use]
     pub fn write(&self) -> &DatabaseConnection {
         &self.write
+    }
+
+    /// For statements that write a whole group by the keys of its rows. They are prepared while
+    /// their tables may be young and small, where reading a table from end to end looks cheaper
+    /// than its index, and the plan is kept while the tables grow; these connections do not plan so.
+    #[must_use]
+    pub(crate) fn groups(&self) -> &DatabaseConnection {
+        &self.groups
     }
 
     /// Begins a transaction that will write. On SQLite it takes the write lock at once: a lock
@@ -123,6 +130,7 @@ impl Db {
     /// Closes the connections after their last statement.
     pub async fn close(self) {
         // Nothing is left to do with a connection that does not close.
+        drop(self.groups.close().await);
         drop(self.read.close().await);
         drop(self.write.close().await);
     }
@@ -135,6 +143,20 @@ fn common(url: &str, max_connections: u32) -> ConnectOptions {
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .connect_timeout(ACQUIRE_TIMEOUT)
         .sqlx_logging(false);
+    options
+}
+
+fn postgres(url: &str, max_connections: u32, scans: &'static str) -> ConnectOptions {
+    let mut options = common(url, max_connections);
+    options.map_sqlx_postgres_opts(move |postgres| {
+        let patience = TRANSACTION_IDLE.as_millis().to_string();
+        postgres.options([
+            ("idle_in_transaction_session_timeout", patience.as_str()),
+            ("enable_seqscan", scans),
+        ])
+    });
+    // A pool must come up although the database is away: requests then answer 503.
+    options.connect_lazy(true).test_before_acquire_if_idle_for(IDLE);
     options
 }
 
@@ -173,6 +195,18 @@ pub fn is_away(error: &DbErr) -> bool {
         // Class 57P: the server is stopping, crashed or starting. 08: no connection. 25P03: we were
         // frozen, and it did not wait for us.
         Some(error) => has_class(error, &["57P", "08", "25P03"]),
+    }
+}
+
+/// Whether a statement failed in a way that leaves open what became of it: it may have reached the
+/// server, and no answer of the server's says that it was refused.
+pub(crate) fn was_sent(error: &DbErr) -> bool {
+    match sqlx_error(error) {
+        None => false,
+        Some(SqlxError::PoolTimedOut | SqlxError::PoolClosed) => false,
+        // Class 57P: the server was stopped while it was at it, perhaps after its commit.
+        Some(error @ SqlxError::Database(_)) => has_class(error, &["57P", "08"]),
+        Some(_) => true,
     }
 }
 

@@ -63,6 +63,14 @@ impl Verb {
 }
 
 impl Effects {
+    /// Whether these are the effects of submits: jobs were added to those that wait for a slot, and
+    /// no slot was freed.
+    #[must_use]
+    pub fn only_adds(&self) -> bool {
+        self.credits.iter().any(|(verb, _)| *verb == Verb::Hold)
+            && self.credits.iter().all(|(verb, _)| *verb == Verb::Hold)
+    }
+
     /// Adds what `other` asks for.
     pub fn merge(&mut self, other: Self) {
         self.changed.extend(other.changed);

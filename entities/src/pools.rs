@@ -58,6 +58,30 @@ pub async fn live_capacity(db: &impl ConnectionTrait, pool: &str) -> Result<i64,
     row.map_or(Ok(0), |row| row.try_get("", "n"))
 }
 
+/// How many of the pool's jobs are looked at from time to time.
+///
+/// # Errors
+/// When the database fails.
+pub async fn polled(db: &impl ConnectionTrait, pool: &str) -> Result<i64, DbErr> {
+    let text = "SELECT count(*) AS n FROM jobs WHERE pool = $1 AND next_poll_at IS NOT NULL";
+    count(db, text, pool).await
+}
+
+/// How many of the pool's jobs its provider has, or may have.
+///
+/// # Errors
+/// When the database fails.
+pub async fn at_provider(db: &impl ConnectionTrait, pool: &str) -> Result<i64, DbErr> {
+    let text = "SELECT count(*) AS n FROM jobs WHERE pool = $1 AND finished_at IS NULL \
+                AND state IN ('submitting', 'uncertain', 'running')";
+    count(db, text, pool).await
+}
+
+async fn count(db: &impl ConnectionTrait, text: &str, pool: &str) -> Result<i64, DbErr> {
+    let row = db.query_one_raw(sql(db, text, [pool.into()])).await?;
+    row.map_or(Ok(0), |row| row.try_get("", "n"))
+}
+
 /// Forgets processes that were not heard of for ten times [`LIVE`].
 ///
 /// # Errors

@@ -35,11 +35,11 @@ pub(crate) struct App {
     pub(crate) waiters: Waiters,
     pub(crate) callers: Callers,
     pub(crate) last_use: LastUse,
-    /// Set up or not.
-    pub(crate) google: Option<Google>,
     pub(crate) usage_log: UsageLog,
     /// What the settings allow.
     pub(crate) quotas: Quotas,
+    /// Set up or not.
+    pub(crate) google: Option<Google>,
     /// Cancelled when the process begins to drain: waits and streams end.
     pub(crate) draining: CancellationToken,
 }
@@ -54,9 +54,9 @@ pub fn router(context: Context) -> Router {
     let last_use = LastUse::start(&context);
     let limits = Limits::new(&context.settings);
     let callers = Callers::start(&context, draining.clone());
-    let google = Google::new(&context);
     let usage_log = UsageLog::start(&context);
     let quotas = Quotas::new(&context.settings);
+    let google = Google::new(&context);
     let app = App { context, waiters, callers, last_use, usage_log, quotas, google, draining };
     openapi::routes()
         .fallback(|| async { Problem::new(Code::NotFound, "There is nothing at this address.") })

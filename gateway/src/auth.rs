@@ -43,7 +43,7 @@ pub(crate) async fn identify(
     let open = !path.starts_with("/v1");
     if let Some(refused) = rate::refused_already(&app, client).and_then(|stand| stand.refuse(&app))
     {
-        return refused;
+        return rate::turn_away(request, refused).await;
     }
     let identity = caller(&app, request.headers()).await;
     let known = identity.as_ref().ok().and_then(Option::as_ref);
@@ -52,7 +52,7 @@ pub(crate) async fn identify(
     }
     let stand = rate::count(&app, client, known, open).await;
     if let Some(refused) = stand.refuse(&app) {
-        return refused;
+        return rate::turn_away(request, refused).await;
     }
     request.extensions_mut().insert(Identity(identity));
     let mut response = next.run(request).await;

@@ -16,6 +16,7 @@ use entities::{
         self, Caller, KeyRefused, KeySecret, MOST_KEYS, NewKey, Scope, Scopes, SpendPeriod,
         SpendingLimit,
     },
+    audit::Origin,
     ids::ApiKeyId,
     tables::api_keys,
 };
@@ -25,6 +26,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::{
+    address::Client,
     app::App,
     auth::AccountScope,
     extract::{KeyPath, Parameters},
@@ -140,6 +142,7 @@ pub(crate) async fn list(
 pub(crate) async fn create(
     State(app): State<App>,
     AccountScope(caller): AccountScope,
+    client: Client,
     parameters: Parameters,
     StrictJson(body): StrictJson,
 ) -> Result<Response, Problem> {
@@ -151,7 +154,9 @@ pub(crate) async fn create(
     let key = whole(async move {
         let change = context.writer.run(caller.workspace_id.0, move |tx| {
             let (new, stored) = (new.clone(), stored.clone());
-            Box::pin(async move { accounts::make_key(tx, &caller, new, &stored, now).await })
+            Box::pin(async move {
+                accounts::make_key(tx, &caller, new, &stored, &origin(client), now).await
+            })
         });
         change.await.map_err(not_written)?.map_err(refused)
     })
@@ -175,13 +180,16 @@ pub(crate) async fn revoke(
     State(app): State<App>,
     AccountScope(caller): AccountScope,
     KeyPath(id): KeyPath,
+    client: Client,
     parameters: Parameters,
 ) -> Result<StatusCode, Problem> {
     parameters.end()?;
-    let (workspace, now) = (caller.workspace_id, app.context.clock.now());
+    let now = app.context.clock.now();
     whole(async move {
         let change = app.context.writer.run(id.0, move |tx| {
-            Box::pin(async move { accounts::revoke_key(tx, workspace, id, now).await })
+            Box::pin(async move {
+                accounts::revoke_own_key(tx, &caller, id, &origin(client), now).await
+            })
         });
         let effects = change.await.map_err(not_written)?.ok_or_else(Problem::no_such_key)?;
         app.callers.forget(id).await;
@@ -190,6 +198,11 @@ pub(crate) async fn revoke(
         Ok(StatusCode::NO_CONTENT)
     })
     .await
+}
+
+/// From where the caller acts, for the audit log.
+fn origin(client: Client) -> Origin {
+    Origin { address: Some(client.address), browser: Some(client.browser.name().to_owned()) }
 }
 
 fn refused(why: KeyRefused) -> Problem {

@@ -10,8 +10,9 @@
 //! | `finish` | what every response has: request id, problem body, metrics, headers |
 //! | `address`, `browser` | where a request comes from |
 //! | `auth`, `callers`, `extract`, `json` | what comes in |
-//! | `people/` | signing up and in, sessions, pages |
+//! | `admin/` | what operators do |
 //! | `jobs/`, `models`, `credits`, `keys`, `usage`, `media` | a file for each resource |
+//! | `people/` | signing up and in, sessions, pages |
 //! | `account/`, `privacy` | one's own data, and the policy about it |
 //! | `waiters` | waking whoever waits for a job |
 //! | `limits` | how many requests at the same time, and for how long |
@@ -22,6 +23,7 @@
 
 mod account;
 mod address;
+mod admin;
 mod app;
 mod auth;
 mod browser;

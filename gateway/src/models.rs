@@ -84,7 +84,10 @@ pub(crate) async fn list(
 
 /// One model.
 #[utoipa::path(get, path = "/v1/models/{owner}/{name}", tag = "models",
-    params(("owner" = String, Path), ("name" = String, Path)),
+    params(
+        ("owner" = String, Path, example = "demo"),
+        ("name" = String, Path, example = "sketch"),
+    ),
     responses(
         (status = 200, body = ModelBody),
         (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),

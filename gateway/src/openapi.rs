@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::{
     OpenApi, ToSchema,
     openapi::{
-        Components,
+        Components, ContentBuilder, Ref, ResponseBuilder,
         security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme},
     },
 };
@@ -14,8 +14,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::{
-    account, app::App, callbacks, credits, jobs, keys, media, models, people, privacy, uploads,
-    usage,
+    account, admin, app::App, callbacks, credits, jobs, keys, media, models, people, privacy,
+    uploads, usage,
 };
 
 /// A list, as every resource has it.
@@ -87,6 +87,18 @@ pub(crate) fn routes() -> Router<App> {
         .routes(routes!(models::get))
         .routes(routes!(credits::wallet))
         .routes(routes!(credits::entries))
+        .routes(routes!(admin::people::create_user))
+        .routes(routes!(admin::people::create_key))
+        .routes(routes!(admin::people::set_role))
+        .routes(routes!(admin::people::look_up))
+        .routes(routes!(admin::money::grant))
+        .routes(routes!(admin::money::reconcile))
+        .routes(routes!(admin::providers::list))
+        .routes(routes!(admin::providers::off))
+        .routes(routes!(admin::providers::on))
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::revoke))
+        .routes(routes!(usage::summary))
         .routes(routes!(people::post_sign_up))
         .routes(routes!(people::post_verify))
         .routes(routes!(people::post_sign_in))
@@ -98,9 +110,6 @@ pub(crate) fn routes() -> Router<App> {
         .routes(routes!(people::list_sessions, people::delete_sessions))
         .routes(routes!(people::delete_session))
         .routes(routes!(people::list_audit))
-        .routes(routes!(keys::list, keys::create))
-        .routes(routes!(keys::revoke))
-        .routes(routes!(usage::summary))
         .routes(routes!(account::profile::get, account::profile::patch, account::erase::delete))
         .routes(routes!(account::exports::create, account::exports::list))
         .routes(routes!(account::exports::get))
@@ -108,11 +117,36 @@ pub(crate) fn routes() -> Router<App> {
         .split_for_parts();
     // OpenAPI has no path parameter that spans slashes, so this one is described apart.
     let (_, file) = OpenApiRouter::<App>::new().routes(routes!(media::get)).split_for_parts();
+    let mut description = description.merge_from(file);
+    declare_problems(&mut description);
     router
         .route("/media/{*key}", routing::get(media::get))
         .route("/privacy", routing::get(privacy::page))
         .merge(people::pages())
-        .merge(SwaggerUi::new("/docs").url("/openapi.json", description.merge_from(file)))
+        .merge(SwaggerUi::new("/docs").url("/openapi.json", description))
+}
+
+/// Whatever an operation does not say about its errors: they are problems. Some come from layers
+/// around every handler, which its own declaration cannot know of.
+fn declare_problems(description: &mut utoipa::openapi::OpenApi) {
+    let problem = |about: &str| {
+        let body = Ref::from_schema_name("ProblemBody");
+        let content = ContentBuilder::new().schema(Some(body)).build();
+        ResponseBuilder::new()
+            .description(about)
+            .content("application/problem+json", content)
+            .build()
+    };
+    for item in description.paths.paths.values_mut() {
+        let operations =
+            [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
+        for operation in operations.into_iter().flatten() {
+            for (statuses, about) in [("4XX", "refused"), ("5XX", "not possible now")] {
+                let known = &mut operation.responses.responses;
+                known.entry(statuses.to_owned()).or_insert_with(|| problem(about).into());
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use config::{
     catalogue::{Catalogue, Model},
     context::Context,
     media::{LinkError, MediaError},
+    routes::Switches,
     telemetry::Metrics,
     uploads::{self, Owner, TakeError},
 };
@@ -16,10 +17,11 @@ use entities::{
     Credits, Timestamp,
     ids::{AttemptId, UploadId, WorkspaceId},
     job::Kind,
+    routing::Standing,
     tables,
 };
 use futures::{Stream, stream::BoxStream};
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -64,9 +66,36 @@ pub(crate) fn check(
     Ok(input)
 }
 
-/// Prices a valid input.
-pub(crate) fn price(model: &Model, input: Value) -> Result<Priced, Vec<FieldError>> {
-    let resolved = model.resolve(&input).map_err(under_input)?;
+/// Refuses a model whose every route an operator has switched off. One whose routes only fail at
+/// the moment is taken: its jobs wait for them.
+pub(crate) fn offered(context: &Context, model: &Model) -> Result<(), Problem> {
+    if model.routes().any(|(provider, name)| !context.routes.is_off(provider, name)) {
+        return Ok(());
+    }
+    let detail = "The model is switched off at the moment. Try again later, or use another one.";
+    let later = HeaderValue::from_static("60");
+    Err(Problem::new(Code::ModelUnavailable, detail).with_header(header::RETRY_AFTER, later))
+}
+
+/// Prices a valid input. Routes that cannot be called at the moment come last, so that the job
+/// begins where it can be made.
+pub(crate) fn price(
+    context: &Context,
+    model: &Model,
+    input: Value,
+) -> Result<Priced, Vec<FieldError>> {
+    let mut resolved = model.resolve(&input).map_err(under_input)?;
+    let held = resolved.credits;
+    resolved.routes.sort_by_key(|route| {
+        let standing = context.routes.standing(&route.provider, &route.provider_model);
+        let shut = match standing {
+            // Somebody has to try the one that is half open.
+            Standing::Ready | Standing::HalfOpen => 0,
+            Standing::Shut(_) => 1,
+            Standing::Off => 2,
+        };
+        (!route.fits(held), shut)
+    });
     let no_route = || vec![FieldError::new("/model", "has no provider at the moment")];
     Ok(Priced {
         kind: model.kind(),
@@ -107,6 +136,17 @@ pub(crate) fn model_body(model: &Model) -> ModelBody {
 /// How long a job's content is kept when its user does not say.
 pub(crate) fn retention(context: &Context) -> Duration {
     context.settings.retention.content
+}
+
+/// How many jobs of a new workspace may be dispatched at once.
+pub(crate) fn dispatch_limit(context: &Context) -> i32 {
+    i32::try_from(context.settings.limits.dispatch_per_workspace.get()).unwrap_or(i32::MAX)
+}
+
+/// The switches of providers and routes.
+pub(crate) fn switches(context: &Context) -> Switches<'_> {
+    let (routes, providers) = (context.catalogue.routes(), &context.settings.providers);
+    Switches { db: &context.db, routes, providers }
 }
 
 /// Whether people reach us by https, be it through a proxy in front.

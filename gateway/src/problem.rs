@@ -21,6 +21,7 @@ pub(crate) enum Code {
     MaxCreditsExceeded,
     SpendingLimitExceeded,
     InsufficientScope,
+    Forbidden,
     TooYoung,
     CrossSite,
     SignInAgain,
@@ -35,6 +36,7 @@ pub(crate) enum Code {
     UnknownModel,
     MethodNotAllowed,
     Timeout,
+    EmailTaken,
     JobLive,
     UploadInUse,
     TooManyKeys,
@@ -46,6 +48,7 @@ pub(crate) enum Code {
     RateLimited,
     Internal,
     Unavailable,
+    ModelUnavailable,
 }
 
 impl Code {
@@ -65,6 +68,7 @@ impl Code {
                 (S::PAYMENT_REQUIRED, "spending_limit_exceeded", "Spending limit exceeded")
             }
             Self::InsufficientScope => (S::FORBIDDEN, "insufficient_scope", "Insufficient scope"),
+            Self::Forbidden => (S::FORBIDDEN, "forbidden", "Forbidden"),
             Self::TooYoung => (S::FORBIDDEN, "too_young", "Too young"),
             Self::CrossSite => (S::FORBIDDEN, "cross_site", "Sent by another site"),
             Self::SignInAgain => (S::FORBIDDEN, "sign_in_again", "Sign in again"),
@@ -87,6 +91,7 @@ impl Code {
                 (S::METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed")
             }
             Self::Timeout => (S::REQUEST_TIMEOUT, "timeout", "Request timed out"),
+            Self::EmailTaken => (S::CONFLICT, "email_taken", "Address is taken"),
             Self::JobLive => (S::CONFLICT, "job_live", "Job is live"),
             Self::UploadInUse => (S::CONFLICT, "upload_in_use", "Upload is in use"),
             Self::TooManyKeys => (S::CONFLICT, "too_many_keys", "Too many keys"),
@@ -104,6 +109,9 @@ impl Code {
             Self::RateLimited => (S::TOO_MANY_REQUESTS, "rate_limited", "Too many requests"),
             Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
             Self::Unavailable => (S::SERVICE_UNAVAILABLE, "unavailable", "Unavailable"),
+            Self::ModelUnavailable => {
+                (S::SERVICE_UNAVAILABLE, "model_unavailable", "Model unavailable")
+            }
         }
     }
 

@@ -7,7 +7,10 @@
 
 use std::{fmt::Write as _, num::NonZeroU32, time::Duration};
 
-use axum::response::{IntoResponse as _, Response};
+use axum::{
+    extract::Request,
+    response::{IntoResponse as _, Response},
+};
 use config::{
     rates::{Answer, Bucket, Quota},
     settings::Settings,
@@ -89,6 +92,24 @@ pub(crate) async fn count(app: &App, client: Client, caller: Option<&Caller>, op
     }
     let answer = app.context.rates.take(&buckets).await;
     Stand { buckets, answer }
+}
+
+/// The longest body that is read only so that its connection can go on.
+const SMALL: usize = 65_536;
+
+/// How long such a body may take.
+const SHORT: Duration = Duration::from_millis(250);
+
+/// Answers a request whose body nobody reads. What is still on its way would be taken for the next
+/// request, so a small body is read and forgotten, and after any other the connection ends; the
+/// client is told, or it would send its next request into a closed connection.
+pub(crate) async fn turn_away(request: Request, mut refused: Response) -> Response {
+    let body = request.into_body();
+    let read = tokio::time::timeout(SHORT, axum::body::to_bytes(body, SMALL)).await;
+    if !matches!(read, Ok(Ok(_))) {
+        refused.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    refused
 }
 
 impl Stand {

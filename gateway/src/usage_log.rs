@@ -100,7 +100,9 @@ pub(crate) async fn log(State(app): State<App>, mut request: Request, next: Next
     let response = next.run(request).await;
     // Files, pages and providers' reports are no use of the API.
     let route = route.as_ref().map(MatchedPath::as_str).filter(|route| route.starts_with("/v1"));
-    if let Some(route) = route {
+    if let Some(route) = route
+        && app.context.settings.limits.usage_log
+    {
         let caller = visit.0.caller.get();
         let row = UsageRow {
             at: app.context.clock.now(),

@@ -16,6 +16,8 @@ mod m20261126_000010_sign_in;
 mod m20261126_000011_audit;
 mod m20261126_000020_key_rules;
 mod m20261126_000021_usage_log;
+mod m20261126_000030_routing;
+mod m20261126_000040_thumbnails;
 mod m20261126_000050_privacy;
 
 use sea_orm::{ConnectionTrait, DbErr};
@@ -40,6 +42,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000011_audit::Migration),
             Box::new(m20261126_000020_key_rules::Migration),
             Box::new(m20261126_000021_usage_log::Migration),
+            Box::new(m20261126_000030_routing::Migration),
+            Box::new(m20261126_000040_thumbnails::Migration),
             Box::new(m20261126_000050_privacy::Migration),
         ]
     }

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use config::{
     context::Context,
     media::{MediaError, MediaKey},
+    routes,
     settings::Settings,
 };
 use entities::{
@@ -28,6 +29,7 @@ const USAGE_BATCH: u64 = 5_000;
 
 /// Days of the usage log that are made ahead.
 const USAGE_DAYS_AHEAD: u16 = 7;
+
 /// Small rows that are forgotten by one statement.
 const FORGET_BATCH: u64 = 2_000;
 
@@ -286,7 +288,9 @@ async fn delete_files(context: &Context, keys: &[String]) -> Result<(), MediaErr
 
 async fn gauges(context: &Context) -> Result<(), DbErr> {
     let pools = pools::gauges(context.db.read(), context.clock.now()).await?;
-    context.metrics.pools(&pools);
+    context.metrics.pools(&pools, &context.settings.workers.max_in_flight);
+    let (board, settings) = (context.routes.board(), &context.settings.providers);
+    context.metrics.routes(&routes::overview(&board, context.catalogue.routes(), settings));
     Ok(())
 }
 

@@ -6,13 +6,17 @@ use crate::chaos::{Form, restarts, storm};
 
 distributed!(crash_test, rolling_restarts);
 
+/// Without Hugging Face, whose calls need leases that are too long to wait for here.
 async fn crash_test() {
     storm(Form {
         jobs: 250,
         users: 4,
-        faults: 15,
-        gap: 1.0..2.5,
-        settled_within: Duration::from_secs(60),
+        faults: 12,
+        gap: 0.8..1.6,
+        settled_within: Duration::from_secs(75),
+        counts_unheard: false,
+        long_freezes_until: Duration::from_secs(6),
+        hugging_face: false,
     })
     .await;
 }

@@ -85,7 +85,7 @@ impl Scene {
     }
 
     /// Moves time; everything starts again.
-    async fn later(&mut self, seconds: u32) {
+    pub(crate) async fn later(&mut self, seconds: u32) {
         self.cluster.set("TIKTOMATO__CLOCK__OFFSET_SECONDS", &seconds.to_string());
         self.cluster.stop().await;
         self.cluster.start_all().await;
@@ -124,7 +124,7 @@ async fn each<T>(scene: &Scene, cases: Vec<(Fault, T)>, check: impl Fn(&str, &Va
     jobs.len()
 }
 
-fn outcomes(job: &Value) -> Vec<&str> {
+pub(crate) fn outcomes(job: &Value) -> Vec<&str> {
     let attempts = job["attempts"].as_array().unwrap();
     attempts.iter().map(|attempt| attempt["outcome"].as_str().unwrap()).collect()
 }

@@ -20,6 +20,7 @@ on_both!(
     keys_rotate,
     an_account_is_joined_only_when_both_sides_are_proven,
     nobody_prepares_an_account_for_its_owner,
+    nothing_that_was_prepared_outlives_a_reset,
     without_settings_it_is_not_offered,
 );
 
@@ -273,7 +274,7 @@ async fn an_account_is_joined_only_when_both_sides_are_proven(backend: Backend) 
     scene.cluster.finish().await;
 }
 
-/// The five attacks of Sudhodanan and Paverd, "Pre-hijacked accounts" (USENIX Security 2022).
+/// With the next test: the five attacks of Sudhodanan and Paverd, "Pre-hijacked accounts" (USENIX Security 2022).
 async fn nobody_prepares_an_account_for_its_owner(backend: Backend) {
     let scene = Scene::new(backend).await;
     let cluster = &scene.cluster;
@@ -312,6 +313,14 @@ async fn nobody_prepares_an_account_for_its_owner(backend: Backend) {
     })
     .await;
 
+    database.close().await;
+    scene.cluster.finish().await;
+}
+
+async fn nothing_that_was_prepared_outlives_a_reset(backend: Backend) {
+    let scene = Scene::new(backend).await;
+    let cluster = &scene.cluster;
+    let database = cluster.database().await;
     // Trojan identifier: the attacker's own Google account is joined to the owner's address.
     let email = "trojan@example.com";
     let attacker = cluster.person(email, PASSWORD).await;

@@ -101,6 +101,13 @@ async fn a_key_gives_no_more_than_it_has(backend: Backend) {
     assert_eq!(limited.get("/v1/jobs").await.problem(401), "unauthorized");
     owner.delete(&path).await.problem(404);
     assert!(!cluster.logs().contains(&limited.key));
+    let database = cluster.database().await;
+    let noted = async |action: &str| {
+        let sql = format!("SELECT count(*) AS n FROM audit_events WHERE action = '{action}'");
+        database.number(&sql).await
+    };
+    assert_eq!((noted("key_made").await, noted("key_revoked").await), (3, 1));
+    database.close().await;
     cluster.finish().await;
 }
 

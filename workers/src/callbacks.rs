@@ -4,10 +4,7 @@
 //! A forged, repeated, replayed or late one changes nothing. Several processes may judge the same
 //! one: what they do is guarded by the job's state and epoch, and the first verdict stays.
 
-use std::{
-    sync::Mutex,
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
 use config::announce::Announcement;
 use entities::{
@@ -15,7 +12,9 @@ use entities::{
     callbacks::{self, Waiting},
     ids::CallbackId,
     job::{self, JobRef, JobState},
+    tables::{attempts, jobs},
 };
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use sea_orm::DbErr;
 
@@ -31,34 +30,15 @@ const SLOW_LOOK: Duration = Duration::from_secs(5);
 const SOON: Duration = Duration::from_millis(500);
 /// Callbacks that are read at once.
 const BATCH: u64 = 50;
-/// How long after a good callback the pool trusts that more will come.
-const TRUST: Duration = Duration::from_secs(300);
-/// Polls are this much rarer meanwhile,
-const SLOWER: u32 = 4;
-/// but never rarer than this because of it.
-const SLOWEST: Duration = Duration::from_secs(60);
-
-/// When a callback of the pool's provider last was good for something.
-#[derive(Debug, Default)]
-pub(crate) struct Pulse(Mutex<Option<Instant>>);
-
-impl Pulse {
-    fn beat(&self) {
-        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Instant::now());
-    }
-
-    /// How long to wait for the next poll, which a callback makes unnecessary.
-    pub(crate) fn stretch(&self, wait: Duration) -> Duration {
-        let last = *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let trusted = last.is_some_and(|last| last.elapsed() < TRUST);
-        if trusted { (wait * SLOWER).min(SLOWEST).max(wait) } else { wait }
-    }
-}
+/// Callbacks that are judged at the same time.
+const HANDS: usize = 16;
 
 /// What became of one callback.
 enum Judged {
     /// Its verdict.
     Done(&'static str),
+    /// Its job is looked at now, and the verdict says so.
+    Woken,
     /// Its job is in somebody's hands, or it could not be checked: again soon.
     NotYet,
 }
@@ -104,20 +84,32 @@ impl Engine {
             let waiting = callbacks::waiting(db, name, after, BATCH).await?;
             let Some(last) = waiting.last() else { return Ok(again) };
             after = Some(last.callback.id);
-            for one in waiting {
-                let id = one.callback.id;
-                match self.judge(one).await? {
-                    Judged::NotYet => again = true,
-                    Judged::Done(verdict) => {
-                        let (db, now) = (self.context.db.write(), self.now());
-                        callbacks::judged(db, id, verdict, now).await?;
-                    }
-                }
-            }
+            let judged: Vec<bool> = stream::iter(waiting)
+                .map(|one| self.judge_one(one))
+                .buffer_unordered(HANDS)
+                .try_collect()
+                .await?;
+            again = again || judged.contains(&true);
             if self.context.shutdown.is_closing() {
                 return Ok(again);
             }
         }
+    }
+
+    /// `true`: it has to be looked at again soon.
+    async fn judge_one(&self, waiting: Waiting) -> Result<bool, WorkError> {
+        let (id, key, now) = (waiting.callback.id, waiting.job.workspace_id.0, self.now());
+        match self.judge(waiting).await? {
+            Judged::NotYet => return Ok(true),
+            Judged::Woken => {}
+            Judged::Done(verdict) => {
+                self.write(key, move |tx| {
+                    Box::pin(async move { callbacks::judged(tx, id, verdict, now).await })
+                })
+                .await?;
+            }
+        }
+        Ok(false)
     }
 
     async fn judge(&self, waiting: Waiting) -> Result<Judged, WorkError> {
@@ -132,20 +124,20 @@ impl Engine {
         let accepted = accepted_of(&attempt);
         let call = self.bare_call(&job, &attempt)?;
         let headers = headers(&callback.headers);
-        let word = self
-            .provider
-            .callback(&call, accepted.as_ref(), &headers, &callback.body, self.now())
-            .await;
+        // It may have waited for a worker or for a key: what counts is when it came.
+        let (body, arrived_at) = (&callback.body, callback.received_at);
+        let word =
+            self.provider.callback(&call, accepted.as_ref(), &headers, body, arrived_at).await;
         match word {
             Callback::WakeUp => {
-                self.pulse.beat();
-                self.wake(&job).await
+                self.cadence.reported();
+                self.wake(&job, callback.id).await
             }
             Callback::Bound(found) if accepted.is_none() && job.state == JobState::Uncertain => {
-                self.pulse.beat();
+                self.cadence.reported();
                 self.bind_reported(&job, &attempt, found).await
             }
-            Callback::Bound(_) => self.wake(&job).await,
+            Callback::Bound(_) => self.wake(&job, callback.id).await,
             Callback::Ignored(reason) => {
                 tracing::info!(job_id = %job.id, reason, "a callback was good for nothing");
                 Ok(Judged::Done("ignored"))
@@ -158,14 +150,25 @@ impl Engine {
         }
     }
 
-    async fn wake(&self, job: &entities::tables::jobs::Model) -> Result<Judged, WorkError> {
-        let (db, now) = (self.context.db.write(), self.now());
+    async fn wake(&self, job: &jobs::Model, id: CallbackId) -> Result<Judged, WorkError> {
+        let (job_id, now) = (job.id, self.now());
         if !matches!(job.state, JobState::Running | JobState::Uncertain) {
             return Ok(Judged::Done("late"));
         }
-        if callbacks::wake(db, job.id, now).await? {
+        let woken = self
+            .write(job.workspace_id.0, move |tx| {
+                Box::pin(async move {
+                    let woken = callbacks::wake(tx, job_id, now).await?;
+                    if woken {
+                        callbacks::judged(tx, id, "woke", now).await?;
+                    }
+                    Ok(woken)
+                })
+            })
+            .await?;
+        if woken {
             self.due.notify_one();
-            return Ok(Judged::Done("woke"));
+            return Ok(Judged::Woken);
         }
         // Somebody took it meanwhile.
         Ok(Judged::NotYet)
@@ -173,8 +176,8 @@ impl Engine {
 
     async fn bind_reported(
         &self,
-        job: &entities::tables::jobs::Model,
-        attempt: &entities::tables::attempts::Model,
+        job: &jobs::Model,
+        attempt: &attempts::Model,
         found: Accepted,
     ) -> Result<Judged, WorkError> {
         let acceptance = acceptance(attempt, found);
@@ -223,17 +226,6 @@ fn headers(stored: &serde_json::Value) -> HeaderMap {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn polls_are_rarer_while_callbacks_come() {
-        let pulse = Pulse::default();
-        let second = Duration::from_secs(1);
-        assert_eq!(pulse.stretch(second), second);
-        pulse.beat();
-        assert_eq!(pulse.stretch(second), second * 4);
-        assert_eq!(pulse.stretch(second * 30), SLOWEST);
-        assert_eq!(pulse.stretch(second * 90), second * 90);
-    }
 
     #[test]
     fn headers_come_back_as_they_were() {

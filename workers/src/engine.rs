@@ -16,7 +16,7 @@ use sea_orm::{DatabaseTransaction, DbErr};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::callbacks::Pulse;
+use crate::cadence::Cadence;
 use crate::providers::{Accepted, Call, Provider, Refusal};
 
 /// How soon a change is written again after the database was away.
@@ -32,8 +32,8 @@ pub(crate) struct Engine {
     pub(crate) fetcher: Fetcher,
     /// Rung when a job of this process is due sooner than the poll loop expects.
     pub(crate) due: Arc<Notify>,
-    /// Tells whether the provider's callbacks come.
-    pub(crate) pulse: Arc<Pulse>,
+    /// Says when to look again.
+    pub(crate) cadence: Arc<Cadence>,
 }
 
 /// Why a worker stops working on a job; the job's lease or the sweep brings it back.
@@ -77,28 +77,26 @@ impl Engine {
             + 'static,
         T: Send + 'static,
     {
-        self.write_within(self.lease, key, work).await
+        let work = Arc::new(work);
+        Self::until_written(self.lease, || {
+            let again = Arc::clone(&work);
+            self.context.writer.run(key, move |tx| again(tx))
+        })
+        .await
     }
 
-    /// The same, for as long as the change is worth something.
-    pub(crate) async fn write_within<T, F>(
-        &self,
+    /// Tries to write something again and again while the database is away, for as long as it is
+    /// worth something.
+    pub(crate) async fn until_written<T, W>(
         limit: Duration,
-        key: Uuid,
-        work: F,
+        mut write: impl FnMut() -> W,
     ) -> Result<T, WriteError>
     where
-        F: for<'t> Fn(&'t DatabaseTransaction) -> BoxFuture<'t, Result<T, DbErr>>
-            + Send
-            + Sync
-            + 'static,
-        T: Send + 'static,
+        W: Future<Output = Result<T, WriteError>>,
     {
-        let (work, began) = (Arc::new(work), Instant::now());
+        let began = Instant::now();
         loop {
-            let again = Arc::clone(&work);
-            let written = self.context.writer.run(key, move |tx| again(tx)).await;
-            match written {
+            match write().await {
                 Err(error) if error.may_pass() && began.elapsed() < limit => {
                     tracing::debug!(%error, "a change of a job waits for the database");
                     tokio::time::sleep(AGAIN).await;
@@ -169,7 +167,17 @@ impl Engine {
         let noted = self.write(job.workspace_id.0, move |tx| {
             Box::pin(async move { note_usage(tx, attempt_id, usage).await })
         });
-        Ok(noted.await?)
+        noted.await?;
+        self.count_cost(attempt, usage);
+        Ok(())
+    }
+
+    /// Counts what a call cost us, as far as the provider says.
+    pub(crate) fn count_cost(&self, attempt: &attempts::Model, usage: Usage) {
+        if let Some(cost) = usage.cost_usd_micros {
+            let model = &attempt.provider_model;
+            self.context.metrics.provider_cost(self.provider.name(), model, cost);
+        }
     }
 
     /// The call that `attempt` stands for, its media readable for the provider.
@@ -202,13 +210,18 @@ impl Engine {
     }
 }
 
+/// What was resolved when the job was submitted.
+pub(crate) fn resolved(job: &jobs::Model) -> Result<entities::catalogue::Resolved, WorkError> {
+    serde_json::from_value(job.resolved.clone())
+        .map_err(|error| WorkError::Routes(error.to_string()))
+}
+
 /// A route as it was resolved when the job was submitted.
 pub(crate) fn route(
     job: &jobs::Model,
     index: i32,
 ) -> Result<entities::catalogue::ResolvedRoute, WorkError> {
-    let resolved: entities::catalogue::Resolved = serde_json::from_value(job.resolved.clone())
-        .map_err(|error| WorkError::Routes(error.to_string()))?;
+    let resolved = resolved(job)?;
     usize::try_from(index)
         .ok()
         .and_then(|index| resolved.routes.into_iter().nth(index))

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use config::telemetry::logs::job_span;
 use entities::{
     job::{self, AttemptOutcome, Claimed, Ending, Failure, JobRef, JobState, policy},
+    routing::{Report, Trouble},
     tables::{attempts, jobs},
 };
 use tracing::Instrument as _;
@@ -12,8 +13,11 @@ use tracing::Instrument as _;
 use crate::{
     engine::{Engine, WorkError, accepted_of, failure_of, outcome_of},
     providers::{Accepted, Call, CancelOutcome, Finished, Polled, Refusal},
+    retry,
     submit::{acceptance, unrecoverable},
 };
+
+const FAILED: Report = Report::Failed(Trouble::Failed);
 
 /// The longest that a provider may take to answer a look.
 const LONGEST_POLL: Duration = Duration::from_secs(5 * 60);
@@ -56,9 +60,8 @@ impl Engine {
         let call = self.call(&job, &attempt).await?;
         let overdue = job.run_deadline.is_some_and(|deadline| deadline < self.now());
         if overdue || (job.cancel_requested && !job.cancel_sent) {
-            let asked = Instant::now();
-            let answer = self.provider.cancel(&call, &accepted).await;
-            self.count("cancel", answer.as_ref().err(), asked);
+            let cancel = self.repeat("cancel", || self.provider.cancel(&call, &accepted));
+            let Some(answer) = self.while_leased(&job, cancel).await else { return Ok(()) };
             let canceled = matches!(answer, Ok(CancelOutcome::Canceled));
             if canceled && job.cancel_requested {
                 return self
@@ -67,6 +70,7 @@ impl Engine {
                     .map(drop);
             }
             if overdue {
+                self.report(&attempt, Report::Failed(Trouble::TimedOut));
                 let outcome =
                     if canceled { AttemptOutcome::Canceled } else { AttemptOutcome::TimedOut };
                 let ending = Ending::Failed(Failure {
@@ -86,9 +90,7 @@ impl Engine {
                 job = sent;
             }
         }
-        let asked = Instant::now();
         let Some(polled) = self.poll(&job, &call, &accepted).await else { return Ok(()) };
-        self.count("poll", polled.as_ref().err(), asked);
         self.polled(&job, &attempt, polled).await
     }
 
@@ -100,9 +102,27 @@ impl Engine {
         call: &Call,
         accepted: &Accepted,
     ) -> Option<Result<Polled, Refusal>> {
-        let poll = tokio::time::timeout(LONGEST_POLL, self.provider.poll(call, accepted));
+        let poll = self.repeat("poll", || self.provider.poll(call, accepted));
+        let poll = tokio::time::timeout(LONGEST_POLL, poll);
         let polled = self.while_leased(job, poll).await?;
         Some(polled.unwrap_or_else(|_| Err(Refusal::Unknown("no answer in time".to_owned()))))
+    }
+
+    /// Asks the provider what is safe to ask again.
+    async fn repeat<T, A: Future<Output = Result<T, Refusal>>>(
+        &self,
+        operation: &'static str,
+        mut ask: impl FnMut() -> A,
+    ) -> Result<T, Refusal> {
+        let counted = || {
+            let (asked, answer) = (Instant::now(), ask());
+            async move {
+                let answer = answer.await;
+                self.count(operation, answer.as_ref().err(), asked);
+                answer
+            }
+        };
+        self.provider.retries().run(operation, retry::refusal, counted).await
     }
 
     async fn polled(
@@ -113,8 +133,7 @@ impl Engine {
     ) -> Result<(), WorkError> {
         match polled {
             Ok(Polled::Running { progress, poll_after }) => {
-                // A callback will bring the next look forward.
-                self.again(job, progress, self.pulse.stretch(poll_after)).await
+                self.again(job, progress, self.cadence.wait(poll_after)).await
             }
             Ok(Polled::Finished(finished)) => self.finished(job, attempt, finished).await,
             Ok(Polled::Canceled) => {
@@ -134,6 +153,8 @@ impl Engine {
                     | Refusal::Unknown(_)
                     | Refusal::Account(_) => AttemptOutcome::Failed,
                 };
+                let failed = outcome == AttemptOutcome::Failed;
+                self.report(attempt, if failed { FAILED } else { Report::Finished(1) });
                 let failure = match outcome {
                     AttemptOutcome::Failed => failure_of(&Refusal::Unknown(String::new())),
                     _ => failure_of(&refusal),
@@ -161,14 +182,15 @@ impl Engine {
         attempt: &attempts::Model,
         finished: Finished,
     ) -> Result<(), WorkError> {
-        let (guard, attempt_id, usage) = (JobRef::from(job), attempt.id, finished.usage);
-        let ready = self
-            .write(job.workspace_id.0, move |tx| {
-                Box::pin(async move { job::media_ready(tx, &guard, attempt_id, usage).await })
-            })
-            .await?;
+        self.report(attempt, Report::Finished(1));
+        let (usage, steps) = (finished.usage, &self.context.steps);
+        let ready =
+            Self::until_written(self.lease, || steps.ready(job, attempt.id, usage, None)).await?;
         match ready {
-            Some(job) => self.store(&job, attempt, finished).await,
+            Some(job) => {
+                self.count_cost(attempt, usage);
+                self.store(&job, attempt, finished).await
+            }
             // Its job has ended: the cost is recorded, the result discarded.
             None => self.note_usage(job, attempt, usage).await,
         }
@@ -184,10 +206,8 @@ impl Engine {
         let Some(accepted) = accepted else {
             return self.media_lost(job, attempt).await;
         };
-        let asked = Instant::now();
         let call = self.call(job, attempt).await?;
         let Some(polled) = self.poll(job, &call, &accepted).await else { return Ok(()) };
-        self.count("poll", polled.as_ref().err(), asked);
         match polled {
             Ok(Polled::Finished(finished)) => self.store(job, attempt, finished).await,
             Ok(Polled::Running { .. }) | Err(_) => self.store_later(job, attempt).await,
@@ -204,9 +224,9 @@ impl Engine {
             let ending = Ending::Failed(unrecoverable());
             return self.end(job, attempt, AttemptOutcome::Unknown, ending).await.map(drop);
         }
-        let asked = Instant::now();
-        let found = self.provider.lookup(&self.bare_call(job, attempt)?).await;
-        self.count("lookup", found.as_ref().err(), asked);
+        let call = self.bare_call(job, attempt)?;
+        let lookup = self.repeat("lookup", || self.provider.lookup(&call));
+        let Some(found) = self.while_leased(job, lookup).await else { return Ok(()) };
         match found {
             Ok(Some(accepted)) => self.bind(job, attempt, accepted).await,
             Ok(None) | Err(_) => self.again(job, None, LOOKUP_EVERY).await,
@@ -245,8 +265,8 @@ impl Engine {
         .map(drop)
     }
 
-    /// Our account at the provider is at fault: an operator must act. The metric behind the alert
-    /// is `provider_requests_total{outcome="account"}`.
+    /// Our account at the provider is at fault: an operator must act. The metrics behind the alert
+    /// are `provider_account_problem` and `provider_requests_total{outcome="account"}`.
     pub(crate) fn account_alarm(&self, refusal: &Refusal) {
         let provider = self.provider.name();
         tracing::error!(provider, %refusal, "the provider refuses our account; its jobs wait");

@@ -12,8 +12,8 @@ use entities::{job, pools};
 use tokio::sync::Notify;
 
 use crate::{
-    callbacks::callback_loop, copies::copies_loop, engine::Engine, exports::export_loop,
-    poll::poll_loop, providers::Provider,
+    cadence::Cadence, callbacks::callback_loop, copies::copies_loop, engine::Engine,
+    exports::export_loop, poll::poll_loop, providers::Provider,
 };
 
 /// A pool and how many calls it makes at the same time.
@@ -39,6 +39,11 @@ pub async fn run(
     sizes: &[PoolSize],
 ) -> Result<(), PoolError> {
     let fetcher = Fetcher::new()?;
+    // Whatever an operator switched off stays off, also right after a start.
+    tokio::select! {
+        () = context.routes.ready() => {}
+        () = context.shutdown.wait() => return Ok(()),
+    }
     let mut monitor = Monitor::new();
     let mut loops = Vec::new();
     for size in sizes {
@@ -52,6 +57,7 @@ pub async fn run(
                 needed: needed.as_secs(),
             });
         }
+        provider.retries().count_in(context.metrics.clone());
         let engine = Engine {
             context: context.clone(),
             provider: Arc::clone(provider),
@@ -59,7 +65,7 @@ pub async fn run(
             lease: context.settings.workers.lease,
             fetcher: fetcher.clone(),
             due: Arc::new(Notify::new()),
-            pulse: Arc::default(),
+            cadence: Arc::new(Cadence::new(looks_per_second(provider.as_ref(), &context))),
         };
         let submitting = engine.clone();
         monitor =
@@ -119,6 +125,12 @@ pub enum PoolError {
     },
 }
 
+/// The setting, or less where the provider allows no more.
+fn looks_per_second(provider: &dyn Provider, context: &Context) -> f64 {
+    let most = f64::from(context.settings.workers.polls_per_second.get());
+    provider.looks_per_second().map_or(most, |own| own.min(most))
+}
+
 async fn heartbeat(engine: Engine, concurrency: usize) {
     let capacity = i32::try_from(concurrency).unwrap_or(i32::MAX);
     let stopping = engine.context.shutdown.clone();
@@ -126,6 +138,10 @@ async fn heartbeat(engine: Engine, concurrency: usize) {
         let (db, id) = (engine.context.db.write(), engine.context.process_id);
         if let Err(error) = pools::announce(db, id, &engine.pool, capacity).await {
             tracing::debug!(%error, "the pool's heartbeat was not written");
+        }
+        match pools::polled(engine.context.db.read(), &engine.pool).await {
+            Ok(count) => engine.cadence.in_flight(u32::try_from(count).unwrap_or(u32::MAX)),
+            Err(error) => tracing::debug!(%error, "the pool's calls in flight were not counted"),
         }
         tokio::select! {
             () = stopping.wait() => return,

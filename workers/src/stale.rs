@@ -31,7 +31,7 @@ use entities::{
 use serde_json::json;
 use tokio::sync::Notify;
 
-use crate::{engine::Engine, providers::demo::DemoProvider};
+use crate::{cadence::Cadence, engine::Engine, providers::demo::DemoProvider};
 
 const LEASE: Duration = Duration::from_secs(60);
 
@@ -47,7 +47,7 @@ async fn engine(folder: &std::path::Path) -> Engine {
     let base = "http://localhost/".parse().unwrap();
     let clock = Clock::system(0);
     let now = clock.clone();
-    let provider = DemoProvider::new(folder, Arc::new(move || now.now())).unwrap();
+    let provider = DemoProvider::new(folder, LEASE, Arc::new(move || now.now())).unwrap();
     let callbacks = CallbackLinks::new(secrets.clone(), settings.gateway.public_url.clone());
     let public_url = settings.gateway.public_url.clone();
     let mailer = Mailer::new(&settings.mail, secrets.clone(), public_url).unwrap();
@@ -76,7 +76,7 @@ async fn engine(folder: &std::path::Path) -> Engine {
         lease: LEASE,
         fetcher: Fetcher::new().unwrap(),
         due: Arc::new(Notify::new()),
-        pulse: Arc::default(),
+        cadence: Arc::new(Cadence::new(1_000.0)),
     }
 }
 
@@ -111,7 +111,7 @@ async fn claimed(engine: &Engine) -> Claimed {
     let route = |_: &jobs::Model| Some(("demo".to_owned(), "sketch".to_owned()));
     loop {
         let tx = db.begin().await.unwrap();
-        drop(job::dispatch(&tx, "test", None, engine.now()).await.unwrap());
+        drop(job::dispatch(&tx, "test", None, None, engine.now()).await.unwrap());
         tx.commit().await.unwrap();
         let tx = db.begin().await.unwrap();
         let hint = JobHint { job_id: id, epoch: row(engine, id).await.epoch };
@@ -166,6 +166,7 @@ async fn put(engine: &Engine, id: JobId) -> NewOutput {
         width: stored.width,
         height: stored.height,
         duration: None,
+        thumbnail: None,
     }
 }
 

@@ -9,9 +9,10 @@ use bytes::Bytes;
 use config::media::{MediaError, MediaKey, PutLimits};
 use entities::{
     WriteError,
+    effects::Verb,
     job::{
-        self, AttemptOutcome, Ending, Failure, JobRef, Kind, Lease, NewOutput, lease_remaining,
-        policy,
+        self, AttemptOutcome, Ending, Failure, JobRef, Kind, Lease, NewOutput, NewThumbnail,
+        lease_remaining, policy,
     },
     tables::{attempts, jobs},
 };
@@ -20,6 +21,7 @@ use futures::{StreamExt as _, stream::BoxStream};
 use crate::{
     engine::{Engine, WorkError},
     providers::{Artifact, ArtifactSource, Finished},
+    retry,
 };
 
 impl Engine {
@@ -52,14 +54,16 @@ impl Engine {
         attempt: &attempts::Model,
         outputs: Vec<NewOutput>,
     ) -> Result<(), WorkError> {
-        let (settled, attempt_id, now) = (job.clone(), attempt.id, self.now());
-        let done = self
-            .change(job, move |tx| {
-                let (job, outputs) = (settled.clone(), outputs.clone());
-                Box::pin(async move { job::succeed(tx, &job, attempt_id, &outputs, now).await })
-            })
-            .await?;
-        if done {
+        let (steps, now) = (&self.context.steps, self.now());
+        let done =
+            Self::until_written(self.lease, || steps.succeed(job, attempt, outputs.clone(), now))
+                .await?;
+        if let Some(effects) = done {
+            let captured = effects.credits.iter().filter(|(verb, _)| *verb == Verb::Capture);
+            let captured = captured.map(|(_, credits)| credits.0).sum();
+            let model = &attempt.provider_model;
+            self.context.metrics.provider_captured(self.provider.name(), model, captured);
+            self.context.perform(effects);
             let ran = job.started_at.map_or(Duration::ZERO, |started| now.since(started));
             self.context.metrics.job_run(&self.pool, self.provider.name(), ran.as_secs_f64());
             return Ok(());
@@ -107,6 +111,12 @@ impl Engine {
                 width: stored.width,
                 height: stored.height,
                 duration: stored.duration_ms.map(Duration::from_millis),
+                thumbnail: stored.thumbnail.map(|small| NewThumbnail {
+                    content_type: small.content_type.mime().to_owned(),
+                    bytes: small.bytes,
+                    width: small.width,
+                    height: small.height,
+                }),
             });
         }
         Ok(outputs)
@@ -137,7 +147,9 @@ impl Engine {
             ArtifactSource::Bytes(bytes) => futures::stream::once(async { Ok(bytes) }).boxed(),
             ArtifactSource::Stream(stream) => stream,
             ArtifactSource::Url(url) => {
-                self.fetcher.open(&url, self.provider.media_origins(), most).await?
+                let places = self.provider.media_origins();
+                let open = || self.fetcher.open(&url, places, most);
+                self.provider.retries().run("media", retry::fetch, open).await?
             }
         })
     }

@@ -10,6 +10,7 @@ use entities::{
         self, Acceptance, AttemptOutcome, Claimed, Ending, Failure, HandBack, JobRef, Lease,
         lease_remaining, policy,
     },
+    routing::Report,
     tables::{attempts, jobs},
 };
 use tracing::Instrument as _;
@@ -17,6 +18,7 @@ use tracing::Instrument as _;
 use crate::{
     engine::{Engine, WorkError, failure_of, outcome_of, route},
     providers::{Accepted, Refusal, Submitted},
+    routes::Admitted,
 };
 
 impl Engine {
@@ -32,17 +34,13 @@ impl Engine {
     }
 
     async fn claim_and_submit(&self, hint: JobHint) -> Result<(), WorkError> {
+        let Some(admitted) = self.admit(hint).await? else { return Ok(()) };
         let lease = Lease::asked_now(self.lease);
         let (span, now, attempt_id) = (self.lease, self.now(), AttemptId::generate());
-        let claimed = self
-            .write(hint.job_id.0, move |tx| {
-                let first = |job: &jobs::Model| {
-                    let route = route(job, job.route).ok()?;
-                    Some((route.provider.to_string(), route.provider_model))
-                };
-                Box::pin(async move { job::claim(tx, hint, attempt_id, span, now, first).await })
-            })
-            .await?;
+        let steps = &self.context.steps;
+        let claimed =
+            Self::until_written(span, || steps.claim(hint, attempt_id, span, now, stored_route))
+                .await?;
         let Some(Claimed { job, attempt: Some(attempt) }) = claimed else {
             return Ok(());
         };
@@ -52,7 +50,7 @@ impl Engine {
             changed: vec![(job.id, job.version)],
             ..entities::Effects::default()
         });
-        self.submit(&job, &attempt, &lease).await
+        self.submit(&job, &attempt, &lease, admitted).await
     }
 
     async fn submit(
@@ -60,6 +58,7 @@ impl Engine {
         job: &jobs::Model,
         attempt: &attempts::Model,
         lease: &Lease,
+        admitted: Admitted,
     ) -> Result<(), WorkError> {
         let timeout = self.provider.submit_timeout();
         let call = match self.call(job, attempt).await {
@@ -71,11 +70,17 @@ impl Engine {
         };
         if lease_remaining(lease) <= timeout + policy::LEASE_MARGIN {
             // Too late to send anything under this lease: the provider saw nothing.
-            let (outcome, wait) = (AttemptOutcome::Unavailable, Duration::ZERO);
-            let back = self.back(job, attempt, outcome, wait, false)?;
-            return self.hand_back(job, back).await;
+            let back = HandBack {
+                attempt_id: attempt.id,
+                outcome: AttemptOutcome::Unavailable,
+                wait: Duration::ZERO,
+                route: job.route,
+                counts: false,
+            };
+            return self.hand_back(job, (back, job.pool.clone())).await;
         }
         let asked = Instant::now();
+        self.provider.retries().fresh();
         let answer = tokio::time::timeout(timeout, self.provider.submit(&call)).await;
         let answer = answer.unwrap_or_else(|_| Err(Refusal::Unknown("no answer in time".into())));
         let word = match &answer {
@@ -88,24 +93,25 @@ impl Engine {
             word,
             asked.elapsed(),
         );
+        self.report_submit(attempt, answer.as_ref().err());
         match answer {
             Ok(Submitted::Accepted(accepted)) => self.accepted(job, attempt, accepted).await,
             Ok(Submitted::Finished(finished)) => {
-                let (guard, attempt_id, now) = (JobRef::from(job), attempt.id, self.now());
-                let usage = finished.usage;
-                let stored = self
-                    .write(job.workspace_id.0, move |tx| {
-                        Box::pin(async move {
-                            job::finished_at_once(tx, &guard, attempt_id, usage, now).await
-                        })
-                    })
-                    .await?;
+                self.report(attempt, Report::Finished(1));
+                let (usage, now) = (finished.usage, Some(self.now()));
+                let steps = &self.context.steps;
+                let stored =
+                    Self::until_written(self.lease, || steps.ready(job, attempt.id, usage, now))
+                        .await?;
                 match stored {
-                    Some(job) => self.store(&job, attempt, finished).await,
+                    Some(job) => {
+                        self.count_cost(attempt, usage);
+                        self.store(&job, attempt, finished).await
+                    }
                     None => self.note_usage(job, attempt, usage).await,
                 }
             }
-            Err(refusal) => self.refused(job, attempt, &refusal).await,
+            Err(refusal) => self.refused(job, attempt, &refusal, admitted).await,
         }
     }
 
@@ -119,17 +125,9 @@ impl Engine {
         let (guard, now) = (JobRef::from(job), self.now());
         // Worth writing even after the lease: nobody else may know what the provider said.
         let limit = policy::UNCERTAIN_LIMIT;
-        let effects = self
-            .write_within(limit, job.workspace_id.0, move |tx| {
-                let acceptance = acceptance.clone();
-                Box::pin(async move {
-                    match job::accepted(tx, &guard, &acceptance, now).await? {
-                        None => job::accepted_late(tx, guard.id, &acceptance, now).await,
-                        done => Ok(done),
-                    }
-                })
-            })
-            .await?;
+        let steps = &self.context.steps;
+        let effects =
+            Self::until_written(limit, || steps.accepted(guard, acceptance.clone(), now)).await?;
         match effects {
             Some(effects) => self.context.perform(effects),
             None => tracing::info!("the provider's answer was known already, or came too late"),
@@ -143,6 +141,7 @@ impl Engine {
         job: &jobs::Model,
         attempt: &attempts::Model,
         refusal: &Refusal,
+        admitted: Admitted,
     ) -> Result<(), WorkError> {
         let outcome = outcome_of(refusal);
         match refusal {
@@ -160,7 +159,12 @@ impl Engine {
                 self.hand_back(job, self.back(job, attempt, outcome, wait, false)?).await?;
             }
             Refusal::Account(_) => {
-                let wait = policy::account_delay(dice);
+                let wait = self.account_wait(attempt, dice);
+                self.hand_back(job, self.back(job, attempt, outcome, wait, false)?).await?;
+            }
+            // It waited for its route and tried it for all: that is not held against it.
+            Refusal::Unavailable(_) if admitted.probe => {
+                let wait = policy::refusal_delay(1, dice);
                 self.hand_back(job, self.back(job, attempt, outcome, wait, false)?).await?;
             }
             Refusal::Unavailable(_) if job.refusals + 1 >= policy::MAX_REFUSALS => {
@@ -190,24 +194,6 @@ impl Engine {
         Ok(())
     }
 
-    /// How the job goes back: to its next route, if it has several.
-    fn back(
-        &self,
-        job: &jobs::Model,
-        attempt: &attempts::Model,
-        outcome: AttemptOutcome,
-        wait: Duration,
-        counts: bool,
-    ) -> Result<(HandBack, String), WorkError> {
-        let next = job.route.saturating_add(1);
-        let (index, route) = match route(job, next) {
-            Ok(found) => (next, found),
-            Err(_) => (0, route(job, 0)?),
-        };
-        let back = HandBack { attempt_id: attempt.id, outcome, wait, route: index, counts };
-        Ok((back, route.pool.to_string()))
-    }
-
     async fn hand_back(
         &self,
         job: &jobs::Model,
@@ -221,6 +207,12 @@ impl Engine {
         .await?;
         Ok(())
     }
+}
+
+/// The provider and its model on the route that a job is about to take.
+fn stored_route(job: &jobs::Model) -> Option<(String, String)> {
+    let route = route(job, job.route).ok()?;
+    Some((route.provider, route.provider_model))
 }
 
 /// What is stored of an accepted call.

@@ -43,7 +43,7 @@ struct Entry {
     price: Spanned<Price>,
     example: Spanned<Value>,
     input: Spanned<Value>,
-    routes: Vec<Route>,
+    routes: Vec<Spanned<Route>>,
 }
 
 pub(super) fn read(
@@ -110,6 +110,11 @@ fn model(entry: Entry) -> Result<Model, Vec<At>> {
     if entry.routes.is_empty() {
         mistakes.push((id_at, "a model needs a route".to_owned()));
     }
+    for route in &entry.routes {
+        if let Some(what) = without_source(route.get_ref()) {
+            mistakes.push((route.span().start, what));
+        }
+    }
     let (Some(id), Some(validator)) = (id, validator) else { return Err(mistakes) };
     let model = Model {
         id,
@@ -120,7 +125,7 @@ fn model(entry: Entry) -> Result<Model, Vec<At>> {
         schema,
         validator,
         example: entry.example.into_inner(),
-        routes: entry.routes,
+        routes: entry.routes.into_iter().map(Spanned::into_inner).collect(),
     };
     if mistakes.is_empty() {
         let tried = model.validate(&model.example).and_then(|input| model.resolve(&input));
@@ -129,6 +134,20 @@ fn model(entry: Entry) -> Result<Model, Vec<At>> {
         }
     }
     if mistakes.is_empty() { Ok(model) } else { Err(mistakes) }
+}
+
+/// A cost must say where it is from, or nobody can tell when it is out of date.
+fn without_source(route: &Route) -> Option<String> {
+    match (&route.unit_usd_micros, &route.price_from) {
+        (Some(_), None) => Some(format!(
+            "the route to {} costs something, so it needs price_from = {{ source = \"…\", read = \"YYYY-MM-DD\" }}",
+            route.provider
+        )),
+        (_, Some(price)) if price.source.trim().is_empty() => {
+            Some(format!("price_from of the route to {} names no source", route.provider))
+        }
+        (Some(_), Some(_)) | (None, _) => None,
+    }
 }
 
 fn check_schema(schema: &Value, at: usize, mistakes: &mut Vec<At>) {

@@ -9,10 +9,12 @@ mod media;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::NaiveDate;
 use entities::{
     Credits,
     catalogue::{ModelId, Price, Resolved, ResolvedRoute},
     job::Kind,
+    routing::RouteKey,
 };
 use serde_json::{Map, Value};
 
@@ -23,6 +25,8 @@ pub use input::InputError;
 #[derive(Debug)]
 pub struct Catalogue {
     models: BTreeMap<ModelId, Model>,
+    /// Every route of the file, offered or not.
+    routes: BTreeSet<RouteKey>,
 }
 
 /// One model.
@@ -60,6 +64,24 @@ struct Route {
     /// What one of the provider's billing units costs us, in millionths of a US dollar, where the
     /// provider says how many units a call took.
     unit_usd_micros: Option<u32>,
+    /// Where that is from; every route that costs something has it.
+    price_from: Option<PriceFrom>,
+    /// The most of these units that one file can take, where that is known: then the route is used
+    /// only for jobs whose price covers it.
+    most_units: Option<u32>,
+}
+
+/// Where a provider's own price was read, and when.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PriceFrom {
+    /// A page of the provider's, or in words who says so.
+    source: String,
+    /// The day it was read.
+    read: NaiveDate,
+    /// Whether the source is the provider itself. Anybody else's word is to be confirmed.
+    #[serde(default)]
+    confirmed: bool,
 }
 
 impl Catalogue {
@@ -76,7 +98,13 @@ impl Catalogue {
     /// # Errors
     /// Every mistake found.
     pub fn load(text: &str, source: &str) -> Result<Self, Vec<CatalogueMistake>> {
-        file::read(text, source).map(|models| Self { models })
+        let models = file::read(text, source)?;
+        let of = |model: &Model| {
+            let keys = model.routes().map(|(provider, name)| RouteKey::new(provider, name));
+            keys.collect::<Vec<_>>()
+        };
+        let routes = models.values().flat_map(of).collect();
+        Ok(Self { models, routes })
     }
 
     /// Leaves out the routes of providers that `offers` does not know, and the models that have no
@@ -88,6 +116,12 @@ impl Catalogue {
             !model.routes.is_empty()
         });
         self
+    }
+
+    /// Every route of the file, also of providers that are not offered.
+    #[must_use]
+    pub fn routes(&self) -> &BTreeSet<RouteKey> {
+        &self.routes
     }
 
     /// How many models each provider has a route to.
@@ -102,6 +136,19 @@ impl Catalogue {
             }
         }
         providers
+    }
+
+    /// The routes whose cost is only somebody else's word, not the provider's: `model at provider`.
+    #[must_use]
+    pub fn unconfirmed(&self) -> Vec<String> {
+        let routes = self
+            .models
+            .values()
+            .flat_map(|model| model.routes.iter().map(move |route| (&model.id, route)));
+        routes
+            .filter(|(_, route)| route.price_from.as_ref().is_some_and(|price| !price.confirmed))
+            .map(|(model, route)| format!("{model} at {}", route.provider))
+            .collect()
     }
 
     /// The model with this id.
@@ -121,6 +168,11 @@ impl Model {
     #[must_use]
     pub fn id(&self) -> &ModelId {
         &self.id
+    }
+
+    /// The ways to make it, best first: the provider, and its own name of the model.
+    pub fn routes(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.routes.iter().map(|route| (route.provider.as_str(), route.provider_model.as_str()))
     }
 
     /// What it makes.
@@ -187,13 +239,22 @@ impl Model {
             kind: self.kind,
             credits: Credits(quote.credits.0),
             outputs: quote.outputs,
-            routes: self.routes.iter().map(|route| route.resolve(input, &media)).collect(),
+            routes: self
+                .routes
+                .iter()
+                .map(|route| route.resolve(input, &media, quote.outputs))
+                .collect(),
         })
     }
 }
 
 impl Route {
-    fn resolve(&self, input: &Value, media: &[&str]) -> ResolvedRoute {
+    fn worst(&self, files: u32) -> Option<i64> {
+        let (unit, most) = (i64::from(self.unit_usd_micros?), i64::from(self.most_units?));
+        Some(unit.saturating_mul(most).saturating_mul(i64::from(files)))
+    }
+
+    fn resolve(&self, input: &Value, media: &[&str], files: u32) -> ResolvedRoute {
         let mut mapped = self.constants.clone();
         let mut held = Vec::new();
         for (given, value) in input.as_object().into_iter().flatten() {
@@ -218,6 +279,7 @@ impl Route {
             input: Value::Object(mapped),
             media: held,
             unit_usd_micros: self.unit_usd_micros.map(i64::from),
+            worst_usd_micros: self.worst(files),
         }
     }
 }

@@ -66,6 +66,22 @@ fn a_mistake_in_the_file_names_its_line() {
     let example = mistakes(&text.replace("width = 512, height = 512 }", "width = 5 }"));
     assert!(example[0].contains("must be at least 64"), "{example:?}");
     assert_eq!(mistakes("[[model]]\nid =").len(), 1);
+    let cost = text.find("\nprice_from").unwrap() + 1;
+    let sourceless = format!("{}#{}", &text[..cost], &text[cost..]);
+    let sourceless = mistakes(&sourceless);
+    let route = text[..cost].rfind("[[model.routes]]").unwrap();
+    let line = text[..route].matches('\n').count() + 1;
+    assert_eq!(sourceless.len(), 1);
+    assert!(sourceless[0].starts_with(&format!("my.toml line {line}: ")), "{sourceless:?}");
+    assert!(sourceless[0].contains("price_from"), "{sourceless:?}");
+}
+
+#[test]
+fn costs_that_are_not_the_providers_own_word_are_told() {
+    let unconfirmed = sketch().unconfirmed();
+    assert!(unconfirmed.contains(&"fal/flux-dev at fal".to_owned()), "{unconfirmed:?}");
+    assert!(!unconfirmed.contains(&"fal/flux-pro-ultra at fal".to_owned()), "{unconfirmed:?}");
+    assert!(!unconfirmed.iter().any(|route| route.starts_with("demo/")), "{unconfirmed:?}");
 }
 
 #[test]
@@ -97,4 +113,24 @@ fn models_without_a_provider_are_not_offered() {
     let offered = sketch().offering(|provider| provider == "demo");
     let ids: Vec<&str> = offered.list().map(|model| model.id().as_str()).collect();
     assert_eq!(ids, ["demo/clip", "demo/sketch"]);
+}
+
+#[test]
+fn a_route_whose_worst_cost_is_not_covered_does_not_fit() {
+    let catalogue = Catalogue::built_in().unwrap();
+    for model in catalogue.list() {
+        let input = model.validate(model.example()).unwrap();
+        let resolved = model.resolve(&input).unwrap();
+        for route in &resolved.routes {
+            let at_a_loss = route.worst_usd_micros;
+            assert!(route.fits(resolved.credits), "{}: {at_a_loss:?}", model.id());
+        }
+    }
+    let model = catalogue.get(&"qwen/qwen-image".parse().unwrap()).unwrap();
+    let input = model.validate(model.example()).unwrap();
+    let resolved = model.resolve(&input).unwrap();
+    let worst: Vec<_> = resolved.routes.iter().map(|route| route.worst_usd_micros).collect();
+    assert_eq!(worst, [None, Some(40_000)]);
+    assert!(resolved.routes[1].fits(Credits(40)) && !resolved.routes[1].fits(Credits(39)));
+    assert!(catalogue.routes().len() > catalogue.list().count());
 }

@@ -1,20 +1,28 @@
 //! Runs `dispatch(pool)` whenever something asks for it: however many ask while one round runs,
 //! one more round follows.
+//!
+//! While submits pour in and every workspace is at its limit, rounds find nothing. Each such round
+//! makes the pause before the next one longer, up to [`LONGEST`]; a slot that is freed in this
+//! process ends the pause at once.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    num::NonZeroUsize,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use entities::{Db, Effects, ids::WorkspaceId, job};
 use sea_orm::{ConnectionTrait, DatabaseBackend, DbErr};
 use tokio::sync::{Notify, mpsc};
 
-use crate::clock::Clock;
+use crate::{clock::Clock, settings::Pools};
 
-/// The pause after a round that found nothing to dispatch.
-const AFTER_NOTHING: Duration = Duration::from_millis(2);
+/// The pause after a round that found nothing to dispatch, the first time.
+const SHORTEST: Duration = Duration::from_millis(2);
+
+/// The longest pause: what a workspace that is not at its limit may wait beside others that are.
+const LONGEST: Duration = Duration::from_millis(32);
 
 /// Wakes the task that dispatches. Cheap to clone.
 #[derive(Clone)]
@@ -26,16 +34,49 @@ pub(super) struct Dispatcher {
 struct Asked {
     pools: Mutex<BTreeSet<String>>,
     bell: Notify,
+    /// Rung when a slot was freed, not only a job added to those that wait.
+    freed: Notify,
+}
+
+/// The pause after rounds that found nothing.
+struct Pause {
+    span: Duration,
+    last: Instant,
+}
+
+impl Pause {
+    fn new() -> Self {
+        Self { span: SHORTEST, last: Instant::now() }
+    }
+
+    /// Waits; longer each time, unless the last time is long ago.
+    async fn wait(&mut self, freed: &Notify) {
+        if self.last.elapsed() > 2 * LONGEST {
+            self.span = SHORTEST;
+        }
+        tokio::select! {
+            () = freed.notified() => self.span = SHORTEST,
+            () = tokio::time::sleep(self.span) => self.span = (self.span * 2).min(LONGEST),
+        }
+        self.last = Instant::now();
+    }
 }
 
 impl Dispatcher {
-    pub(super) fn start(db: Db, clock: Clock, out: mpsc::WeakUnboundedSender<Effects>) -> Self {
+    /// `most` is how many jobs each pool may have at its provider.
+    pub(super) fn start(
+        db: Db,
+        clock: Clock,
+        most: Pools,
+        out: mpsc::WeakUnboundedSender<Effects>,
+    ) -> Self {
         let asked = Arc::new(Asked::default());
-        tokio::spawn(run(Arc::clone(&asked), db, clock, out));
+        tokio::spawn(run(Arc::clone(&asked), db, clock, most, out));
         Self { asked }
     }
 
-    pub(super) fn wake(&self, pools: &BTreeSet<String>) {
+    /// Asks for a round; `freed`: because a slot was freed.
+    pub(super) fn wake(&self, pools: &BTreeSet<String>, freed: bool) {
         if pools.is_empty() {
             return;
         }
@@ -43,11 +84,21 @@ impl Dispatcher {
         waiting.extend(pools.iter().cloned());
         drop(waiting);
         self.asked.bell.notify_one();
+        if freed {
+            self.asked.freed.notify_one();
+        }
     }
 }
 
-async fn run(asked: Arc<Asked>, db: Db, clock: Clock, out: mpsc::WeakUnboundedSender<Effects>) {
+async fn run(
+    asked: Arc<Asked>,
+    db: Db,
+    clock: Clock,
+    most: Pools,
+    out: mpsc::WeakUnboundedSender<Effects>,
+) {
     let mut last: BTreeMap<String, WorkspaceId> = BTreeMap::new();
+    let mut pause = Pause::new();
     loop {
         asked.bell.notified().await;
         let pools =
@@ -55,11 +106,11 @@ async fn run(asked: Arc<Asked>, db: Db, clock: Clock, out: mpsc::WeakUnboundedSe
         for pool in pools {
             // The platform is stopping when nobody is left to push.
             let Some(out) = out.upgrade() else { return };
-            match round(&db, &clock, &pool, last.get(&pool).copied()).await {
+            match round(&db, &clock, &pool, most.get(&pool), last.get(&pool).copied()).await {
                 Ok((effects, _)) if effects.pushes.is_empty() => {
                     // Everybody is at their limit: while submits pour in, asking for each of them
                     // again would change nothing.
-                    tokio::time::sleep(AFTER_NOTHING).await;
+                    pause.wait(&asked.freed).await;
                 }
                 Ok((effects, turn)) => {
                     if let Some(turn) = turn {
@@ -79,14 +130,18 @@ async fn round(
     db: &Db,
     clock: &Clock,
     pool: &str,
+    most: Option<NonZeroUsize>,
     last: Option<WorkspaceId>,
 ) -> Result<(Effects, Option<WorkspaceId>), DbErr> {
     let tx = db.begin().await?;
     if tx.get_database_backend() == DatabaseBackend::Postgres {
-        // A dispatch that a crash undoes is done again; it need not wait for the disk.
-        tx.execute_unprepared("SET LOCAL synchronous_commit = off").await?;
+        // A dispatch that a crash undoes is done again; it need not wait for the disk. And a plan
+        // that was made while the table was young would read every waiting job: plan each time.
+        let settings =
+            "SET LOCAL synchronous_commit = off; SET LOCAL plan_cache_mode = force_custom_plan";
+        tx.execute_unprepared(settings).await?;
     }
-    let done = job::dispatch(&tx, pool, last, clock.now()).await?;
+    let done = job::dispatch(&tx, pool, most, last, clock.now()).await?;
     tx.commit().await?;
     Ok(done)
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use entities::{
     Db, Effects, Writer,
     ids::ProcessId,
-    job::{Batcher, BatcherLimits},
+    job::{Batcher, BatcherLimits, Steps},
 };
 
 use crate::{
@@ -26,6 +26,7 @@ use crate::{
     passwords::Passwords,
     queue::Queue,
     rates::Rates,
+    routes::Routes,
     secrets::MasterSecrets,
     settings::Settings,
     shutdown::Shutdown,
@@ -42,6 +43,8 @@ pub struct Context {
     pub db: Db,
     /// Writes state changes, in groups.
     pub writer: Writer,
+    /// Takes the steps that every job takes, in groups.
+    pub steps: Steps,
     /// Accepts jobs, in groups.
     pub batcher: Batcher,
     /// Carries hints to workers.
@@ -56,6 +59,8 @@ pub struct Context {
     pub callbacks: CallbackLinks,
     /// Limits on calls that all processes keep together.
     pub limiter: Limiter,
+    /// Which routes to providers may be called.
+    pub routes: Routes,
     /// How often somebody may ask us.
     pub rates: Rates,
     /// Fetches what users point to.
@@ -129,6 +134,7 @@ impl Context {
             parts.announcer.clone(),
             parts.metrics.clone(),
             parts.clock.clone(),
+            parts.settings.workers.max_in_flight.clone(),
         );
         let limits = BatcherLimits {
             group: parts.settings.submit.max_batch.get(),
@@ -138,11 +144,12 @@ impl Context {
         let batcher = Batcher::start(parts.db.clone(), limits, move |effects| {
             after_commit.perform(effects);
         });
+        let writer = Writer::start(&parts.db, WRITER_LANES);
         Self {
             process_id: ProcessId::generate(),
-            writer: Writer::start(&parts.db, WRITER_LANES),
+            steps: Steps::start(&parts.db, writer.clone()),
+            writer,
             batcher,
-            db: parts.db,
             queue: parts.queue,
             announcer: parts.announcer,
             media: parts.media,
@@ -150,6 +157,8 @@ impl Context {
             callbacks: parts.callbacks,
             limiter: parts.limiter,
             rates: parts.rates,
+            routes: Routes::start(parts.db.clone(), parts.clock.clone()),
+            db: parts.db,
             guarded: parts.guarded,
             secrets: parts.secrets,
             mailer: parts.mailer,

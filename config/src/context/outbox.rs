@@ -8,6 +8,7 @@ use crate::{
     announce::{Announcement, Announcer},
     clock::Clock,
     queue::Queue,
+    settings::Pools,
     telemetry::Metrics,
 };
 
@@ -27,9 +28,10 @@ impl Outbox {
         announcer: Announcer,
         metrics: Metrics,
         clock: Clock,
+        most_in_flight: Pools,
     ) -> Self {
         let (messages, inbox) = mpsc::unbounded_channel();
-        let dispatcher = Dispatcher::start(db, clock, messages.downgrade());
+        let dispatcher = Dispatcher::start(db, clock, most_in_flight, messages.downgrade());
         tokio::spawn(run(inbox, queue, announcer));
         Self { messages, metrics, dispatcher }
     }
@@ -41,7 +43,7 @@ impl Outbox {
         for (verb, amount) in &effects.credits {
             self.metrics.credits(verb.name(), amount.0);
         }
-        self.dispatcher.wake(&effects.dispatch);
+        self.dispatcher.wake(&effects.dispatch, !effects.only_adds());
         let silent = effects.changed.is_empty()
             && effects.pushes.is_empty()
             && effects.callbacks.is_empty()

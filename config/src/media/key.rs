@@ -11,6 +11,9 @@ use uuid::Uuid;
 /// Where files are. The first letters of a name below say which of 256 parts it is in.
 pub(super) const FOLDERS: [&str; 3] = ["jobs", "uploads", "exports"];
 
+/// What a thumbnail's name has more than its picture's.
+const THUMBNAIL: &str = "-thumbnail";
+
 /// The name of a media file: a few parts of lower-case letters, digits, `-`, `_` and `.`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct MediaKey(String);
@@ -27,6 +30,13 @@ impl MediaKey {
         let id = job.0.simple().to_string();
         // The last digits are random, so folders fill evenly.
         Self(format!("jobs/{}/{id}/{position}", &id[30..]))
+    }
+
+    /// The thumbnail of this file. Other names have none.
+    #[must_use]
+    pub fn thumbnail(&self) -> Option<Self> {
+        let has_one = self.0.starts_with("jobs/") && !self.0.ends_with(THUMBNAIL);
+        has_one.then(|| Self(format!("{}{THUMBNAIL}", self.0)))
     }
 
     /// The file of an upload.
@@ -103,7 +113,11 @@ mod tests {
     fn outputs_have_keys_that_parse() {
         let key = MediaKey::output(JobId::generate(), 3);
         assert_eq!(key.as_str().parse(), Ok(key));
+        let small = key_of_thumbnail();
+        assert_eq!(small.as_str().parse(), Ok(small.clone()));
+        assert_eq!(small.thumbnail(), None);
         let key = MediaKey::upload(UploadId::generate());
+        assert_eq!(key.thumbnail(), None);
         assert_eq!(key.as_str().parse(), Ok(key));
         let id = ExportId::generate();
         let key = MediaKey::export(id);
@@ -112,6 +126,10 @@ mod tests {
         let id = JobId::generate();
         assert_eq!(MediaKey::output(id, 12).owner(), Some(Owner::Job(id)));
         assert_eq!("jobs/ab/zz/0".parse::<MediaKey>().unwrap().owner(), None);
+    }
+
+    fn key_of_thumbnail() -> MediaKey {
+        MediaKey::output(JobId::generate(), 3).thumbnail().unwrap()
     }
 
     #[test]

@@ -4,9 +4,16 @@
 use std::{io::Cursor, time::Duration};
 
 use entities::job::Kind;
-use image::{AnimationDecoder as _, ImageFormat, ImageReader, Limits};
+use image::{
+    AnimationDecoder as _, DynamicImage, ImageDecoder as _, ImageFormat, ImageReader, Limits,
+    metadata::Orientation,
+};
 
-use super::{ebml, whole};
+use super::{
+    ebml,
+    thumbnail::{self, Small},
+    whole,
+};
 
 /// So many first bytes tell the type.
 pub(super) const START: usize = 64;
@@ -101,10 +108,15 @@ pub(super) struct Found {
     pub(super) duration_ms: Option<u64>,
 }
 
-/// Decodes an image completely. Takes a while: not on an async thread.
-pub(super) fn decode(content_type: ContentType, bytes: &[u8]) -> Result<Found, String> {
+/// Decodes an image completely, and makes its thumbnail if one is wanted and it is not small
+/// itself. A thumbnail that fails is none. Takes a while: not on an async thread.
+pub(super) fn decode(
+    content_type: ContentType,
+    bytes: &[u8],
+    wants_thumbnail: bool,
+) -> Result<(Found, Option<Small>), String> {
     let Some(format) = content_type.image_format() else {
-        return Ok(Found::default());
+        return Ok((Found::default(), None));
     };
     if !whole::is_whole(content_type, bytes) {
         return Err("the file is cut off".to_owned());
@@ -115,20 +127,34 @@ pub(super) fn decode(content_type: ContentType, bytes: &[u8]) -> Result<Found, S
     if width == 0 || height == 0 || u64::from(width) * u64::from(height) > PIXELS {
         return Err(format!("{width} x {height} pixels are out of bounds"));
     }
-    let duration_ms = match content_type {
-        ContentType::Gif => Some(gif_duration(bytes)?),
+    let (duration_ms, picture, orientation) = match content_type {
+        ContentType::Gif => {
+            let (duration, first) = frames(bytes)?;
+            (Some(duration), first, Orientation::NoTransforms)
+        }
         ContentType::Png
         | ContentType::Jpeg
         | ContentType::Webp
         | ContentType::Mp4
         | ContentType::Webm => {
-            let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-            reader.limits(limits());
-            reader.decode().map_err(wrong)?;
-            None
+            let mut limits = limits();
+            let reader = ImageReader::with_format(Cursor::new(bytes), format);
+            let mut decoder = reader.into_decoder().map_err(wrong)?;
+            limits.reserve(decoder.total_bytes()).map_err(wrong)?;
+            decoder.set_limits(limits).map_err(wrong)?;
+            let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+            let picture = DynamicImage::from_decoder(decoder).map_err(wrong)?;
+            (None, Some(picture), orientation)
         }
     };
-    Ok(Found { width: Some(width), height: Some(height), duration_ms })
+    let small = match picture.filter(|_| wants_thumbnail) {
+        None => None,
+        Some(picture) => thumbnail::of(&picture, orientation).unwrap_or_else(|error| {
+            tracing::warn!(%error, "a picture has no thumbnail");
+            None
+        }),
+    };
+    Ok((Found { width: Some(width), height: Some(height), duration_ms }, small))
 }
 
 fn limits() -> Limits {
@@ -137,14 +163,19 @@ fn limits() -> Limits {
     limits
 }
 
-fn gif_duration(bytes: &[u8]) -> Result<u64, String> {
+/// How long it plays, in milliseconds, and its first frame.
+fn frames(bytes: &[u8]) -> Result<(u64, Option<DynamicImage>), String> {
     let wrong = |error: image::ImageError| error.to_string();
     let decoder = image::codecs::gif::GifDecoder::new(Cursor::new(bytes)).map_err(wrong)?;
-    let mut total = Duration::ZERO;
+    let (mut total, mut first) = (Duration::ZERO, None);
     for frame in decoder.into_frames() {
-        total += Duration::from(frame.map_err(wrong)?.delay());
+        let frame = frame.map_err(wrong)?;
+        total += Duration::from(frame.delay());
+        if first.is_none() {
+            first = Some(DynamicImage::ImageRgba8(frame.into_buffer()));
+        }
     }
-    Ok(u64::try_from(total.as_millis()).unwrap_or(u64::MAX))
+    Ok((u64::try_from(total.as_millis()).unwrap_or(u64::MAX), first))
 }
 
 #[cfg(test)]

@@ -20,11 +20,13 @@ use futures::{Stream, StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use object_store::{
     ObjectStore, ObjectStoreExt as _, PutPayload, local::LocalFileSystem, path::Path as ObjectPath,
 };
+use tokio::sync::Semaphore;
 
 use self::copying::{Copying, Kept, Uninspected, Watch};
 use super::{
     BadKey, ContentType, MediaKey, ebml,
-    probe::{self, START},
+    probe::{self, Found, START},
+    thumbnail::Small,
 };
 use crate::net::FetchError;
 
@@ -125,25 +127,27 @@ fn is_full(error: &object_store::Error) -> bool {
 pub struct PutLimits {
     kind: Kind,
     bytes: u64,
+    /// Whether large pictures get one.
+    thumbnail: bool,
 }
 
 impl PutLimits {
-    /// Images: 50 MB.
+    /// Images: 50 MB, and a thumbnail.
     #[must_use]
     pub fn image() -> Self {
-        Self { kind: Kind::Image, bytes: 50_000_000 }
+        Self { kind: Kind::Image, bytes: 50_000_000, thumbnail: true }
     }
 
     /// What users hand in: images of 20 MB.
     #[must_use]
     pub fn upload() -> Self {
-        Self { kind: Kind::Image, bytes: 20_000_000 }
+        Self { kind: Kind::Image, bytes: 20_000_000, thumbnail: false }
     }
 
     /// Videos: 2 GB.
     #[must_use]
     pub fn video() -> Self {
-        Self { kind: Kind::Video, bytes: 2_000_000_000 }
+        Self { kind: Kind::Video, bytes: 2_000_000_000, thumbnail: false }
     }
 }
 
@@ -172,6 +176,21 @@ pub struct Stored {
     pub height: Option<u32>,
     /// For moving pictures, where known.
     pub duration_ms: Option<u64>,
+    /// Where one was wanted and the file is not small itself.
+    pub thumbnail: Option<Thumbnail>,
+}
+
+/// The stored thumbnail of a picture; its name is [`MediaKey::thumbnail`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Thumbnail {
+    /// What it is.
+    pub content_type: ContentType,
+    /// Its size.
+    pub bytes: u64,
+    /// In pixels.
+    pub width: u32,
+    /// In pixels.
+    pub height: u32,
 }
 
 /// What is known of a stored file without reading it all.
@@ -188,6 +207,8 @@ pub struct File {
 pub struct MediaStore {
     pub(super) objects: Arc<dyn ObjectStore>,
     pub(super) staging: PathBuf,
+    /// A decoded picture takes up to half a gigabyte: no more at once than there are processors.
+    decoders: Arc<Semaphore>,
 }
 
 impl MediaStore {
@@ -204,7 +225,12 @@ impl MediaStore {
             .map_err(|error| failed(&error))?
             .with_automatic_cleanup(true)
             .with_fsync(true);
-        Ok(Self { objects: Arc::new(objects), staging: folder.join(STAGING) })
+        let decoders = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Self {
+            objects: Arc::new(objects),
+            staging: folder.join(STAGING),
+            decoders: Arc::new(Semaphore::new(decoders)),
+        })
     }
 
     /// Whether something can be stored now.
@@ -233,7 +259,10 @@ impl MediaStore {
     {
         let staging = staging(key);
         let stored = self.put_staged(key, &staging, source, limits).await;
-        self.clear(&staging).await;
+        // A file that is stored was moved away from there.
+        if stored.is_err() {
+            self.clear(&staging).await;
+        }
         stored
     }
 
@@ -253,7 +282,9 @@ impl MediaStore {
             Ok(bytes)
         };
         let stored = stored.await;
-        self.clear(&staging).await;
+        if stored.is_err() {
+            self.clear(&staging).await;
+        }
         stored
     }
 
@@ -277,17 +308,15 @@ impl MediaStore {
     {
         let copied = self.copy(staging, source, Copying::new(limits)).await?;
         let content_type = copied.content_type;
-        let found = match copied.kept {
-            Kept::Image(bytes) => {
-                tokio::task::spawn_blocking(move || probe::decode(content_type, &bytes))
-                    .await
-                    .map_err(|error| MediaError::Store(error.to_string()))?
+        let (found, small) = match copied.kept {
+            Kept::Image(bytes) => self.decode(content_type, bytes, limits.thumbnail).await?,
+            Kept::Mp4(boxes) => (boxes.finish().map_err(MediaError::Unreadable)?, None),
+            Kept::Webm(head) => {
+                (ebml::read(&head, copied.bytes).map_err(MediaError::Unreadable)?, None)
             }
-            Kept::Mp4(boxes) => boxes.finish(),
-            Kept::Webm(head) => ebml::read(&head, copied.bytes),
-        }
-        .map_err(MediaError::Unreadable)?;
+        };
         self.objects.rename(staging, &path(key)).await?;
+        let thumbnail = self.put_thumbnail(key, small).await;
         Ok(Stored {
             key: key.clone(),
             content_type,
@@ -296,7 +325,43 @@ impl MediaStore {
             width: found.width,
             height: found.height,
             duration_ms: found.duration_ms,
+            thumbnail,
         })
+    }
+
+    async fn decode(
+        &self,
+        content_type: ContentType,
+        bytes: Bytes,
+        wants_thumbnail: bool,
+    ) -> Result<(Found, Option<Small>), MediaError> {
+        let failed = |error: &dyn std::fmt::Display| MediaError::Store(error.to_string());
+        let turn = Arc::clone(&self.decoders).acquire_owned().await;
+        let turn = turn.map_err(|error| failed(&error))?;
+        let decoded = tokio::task::spawn_blocking(move || {
+            // Held to the end of the work, also when nobody waits for it any more.
+            let _turn = turn;
+            probe::decode(content_type, &bytes, wants_thumbnail)
+        });
+        decoded.await.map_err(|error| failed(&error))?.map_err(MediaError::Unreadable)
+    }
+
+    /// Stores a thumbnail, whole or not at all. Without one a picture is as good.
+    async fn put_thumbnail(&self, key: &MediaKey, small: Option<Small>) -> Option<Thumbnail> {
+        let (small, key) = (small?, key.thumbnail()?);
+        let stored = Thumbnail {
+            content_type: small.content_type,
+            bytes: small.bytes.len() as u64,
+            width: small.width,
+            height: small.height,
+        };
+        match self.objects.put(&path(&key), small.bytes.into()).await {
+            Ok(_) => Some(stored),
+            Err(error) => {
+                tracing::warn!(%error, "a thumbnail was not stored");
+                None
+            }
+        }
     }
 
     async fn copy<S, W: Watch>(
@@ -367,15 +432,19 @@ impl MediaStore {
         Ok(found.into_stream().map_err(MediaError::from).boxed())
     }
 
-    /// Deletes a file; one that is gone already is no error.
+    /// Deletes a file, its thumbnail first; what is gone already is no error.
     ///
     /// # Errors
     /// When the name is bad or the store fails.
     pub async fn delete(&self, key: impl AsRef<str>) -> Result<(), MediaError> {
-        match self.objects.delete(&path(&key.as_ref().parse()?)).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
+        let key: MediaKey = key.as_ref().parse()?;
+        for key in key.thumbnail().iter().chain([&key]) {
+            match self.objects.delete(&path(key)).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
+        Ok(())
     }
 
     /// Removes staging files that a crash left more than a day ago. The age is that of the files on

@@ -67,9 +67,12 @@ impl RedisRates {
         match self.ask(buckets).await {
             Ok(ahead) => Some(Answer::before(buckets, &ahead)),
             Err(error) => {
-                *self.pause.lock().unwrap_or_else(PoisonError::into_inner) =
-                    Some(Instant::now() + PAUSE);
-                tracing::warn!(%error, "this process keeps rate limits for itself");
+                let end = Instant::now() + PAUSE;
+                let mut pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
+                // Others may have asked at the same time: it is told once.
+                if pause.replace(end).is_none_or(|end| end < now) {
+                    tracing::warn!(%error, "this process keeps rate limits for itself");
+                }
                 None
             }
         }
@@ -78,7 +81,8 @@ impl RedisRates {
     /// Sent twice after a broken connection, it takes twice: too careful, not too much.
     async fn ask(&self, buckets: &[Bucket]) -> Result<Vec<u64>, QueueError> {
         match self.link.query(&self.call("EVALSHA", &self.hash, buckets), self.patience).await {
-            Err(QueueError::Refused(text)) if text.contains("NOSCRIPT") => {
+            // The server began without it, or was restarted.
+            Err(QueueError::Refused(text)) if text.to_uppercase().contains("NOSCRIPT") => {
                 self.link.query(&self.call("EVAL", TAKE, buckets), self.patience).await
             }
             answer => answer,

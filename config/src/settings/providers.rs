@@ -3,12 +3,18 @@
 use secrecy::SecretString;
 use serde::Serialize;
 
-use super::{reader::Reader, shown, urls::BaseUrl};
+use super::{
+    reader::{Reader, from_str},
+    shown,
+    urls::BaseUrl,
+};
 use crate::net::Origins;
 
 /// Outside providers.
 #[derive(Debug, Clone, Serialize)]
 pub struct Providers {
+    /// Whether the demo provider answers with the result where it can.
+    pub demo_at_once: bool,
     /// The key for fal.ai.
     #[serde(serialize_with = "shown::secret")]
     pub fal_key: Option<SecretString>,
@@ -76,6 +82,7 @@ impl Providers {
     }
 
     pub(super) fn read(reader: &mut Reader) -> Option<Self> {
+        let demo_at_once = reader.required("providers.demo_at_once", from_str("true or false"));
         let fal_key = reader.secret("providers.fal_key");
         let fal_url = reader.required("providers.fal_url", str::parse);
         let fal_media_hosts = origins(reader, "providers.fal_media_hosts");
@@ -92,6 +99,7 @@ impl Providers {
         let kie_url = reader.required("providers.kie_url", str::parse);
         let kie_media_hosts = origins(reader, "providers.kie_media_hosts");
         Some(Self {
+            demo_at_once: demo_at_once?,
             fal_key: fal_key?,
             fal_url: fal_url?,
             fal_media_hosts: fal_media_hosts?,

@@ -100,8 +100,12 @@ pub struct Workers {
     pub grace: Duration,
     /// Jobs that one look of a poll loop takes at most.
     pub poll_batch: NonZeroU32,
+    /// Looks at running calls that all processes of one pool make in a second.
+    pub polls_per_second: NonZeroU32,
     /// The pools that run when everything is in one process.
     pub pools: Pools,
+    /// How many jobs of a pool may be at its provider, by all processes together.
+    pub max_in_flight: Pools,
 }
 
 impl Workers {
@@ -109,12 +113,16 @@ impl Workers {
         let lease = reader.seconds("workers.lease_seconds", 10.0..=3_600.0);
         let grace = reader.seconds("workers.grace_seconds", 0.0..=3_600.0);
         let poll_batch = reader.number("workers.poll_batch", 1..=1_000);
+        let polls_per_second = reader.number("workers.polls_per_second", 1..=100_000);
         let pools = reader.pools("workers.pools");
+        let max_in_flight = reader.pools("workers.max_in_flight");
         Some(Self {
             lease: lease?,
             grace: grace?,
             poll_batch: poll_batch.and_then(NonZeroU32::new)?,
+            polls_per_second: polls_per_second.and_then(NonZeroU32::new)?,
             pools: pools?,
+            max_in_flight: max_in_flight?,
         })
     }
 }
@@ -254,6 +262,8 @@ pub struct Limits {
     pub requests_per_key: u32,
     /// Requests in a minute for one workspace.
     pub requests_per_workspace: u32,
+    /// Whether requests are noted in the usage log.
+    pub usage_log: bool,
     /// The time whose requests may come at once.
     #[serde(rename = "burst_seconds", serialize_with = "shown::seconds")]
     pub burst: Duration,
@@ -272,6 +282,7 @@ impl Limits {
         let anonymous_per_address = rate("limits.anonymous_per_address");
         let requests_per_key = rate("limits.requests_per_key");
         let requests_per_workspace = rate("limits.requests_per_workspace");
+        let usage_log = reader.required("limits.usage_log", from_str("true or false"));
         let burst = reader.seconds("limits.burst_seconds", 0.1..=3_600.0);
         let patience = reader.seconds("limits.redis_patience_seconds", 0.001..=10.0);
         Some(Self {
@@ -282,6 +293,7 @@ impl Limits {
             anonymous_per_address: anonymous_per_address?,
             requests_per_key: requests_per_key?,
             requests_per_workspace: requests_per_workspace?,
+            usage_log: usage_log?,
             burst: burst?,
             patience: patience?,
         })

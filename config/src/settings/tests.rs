@@ -232,8 +232,11 @@ fn two_ports_must_differ() {
 /// `default.toml`, what is read, and what is shown are three lists of the same settings.
 #[test]
 fn the_default_file_and_the_description_name_every_setting() {
-    let mut reader = open(&Sources { file: None, env: env(&[]), mode: Mode::Embedded });
+    // A table without entries is not shown.
+    let env = env(&[("TIKTOMATO__WORKERS__MAX_IN_FLIGHT__FAL", "9")]);
+    let mut reader = open(&Sources { file: None, env, mode: Mode::Embedded });
     let settings = Settings::read(&mut reader, Mode::Embedded).unwrap();
+    assert_eq!(settings.workers.max_in_flight.get("fal").unwrap().get(), 9);
     let asked: BTreeSet<String> = reader.asked().map(str::to_owned).collect();
 
     let uncommented: String = DEFAULTS
@@ -249,9 +252,10 @@ fn the_default_file_and_the_description_name_every_setting() {
         .collect();
     let names = |toml: &str| -> BTreeSet<String> {
         let layer = layers::text(toml, &Place::BuiltIn).unwrap();
-        let whole = |key: String| match key.strip_prefix("workers.pools.") {
-            Some(_) => "workers.pools".to_owned(),
-            None => key,
+        let whole = |key: String| {
+            let open = ["workers.pools", "workers.max_in_flight"];
+            let within = |open: &&str| key.starts_with(&format!("{open}."));
+            open.into_iter().find(within).map_or(key.clone(), str::to_owned)
         };
         layer.into_keys().map(whole).collect()
     };

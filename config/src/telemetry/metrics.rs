@@ -12,6 +12,8 @@ use entities::{job::JobState, pools::PoolGauges};
 use inventory::Inventory;
 use prometheus::{Registry, TextEncoder};
 
+use crate::{routes::ProviderState, settings::Pools};
+
 /// A metric whose name or labels are not allowed, or that is there twice.
 pub type MetricsError = prometheus::Error;
 
@@ -66,6 +68,30 @@ impl Metrics {
         seconds.observe(took.as_secs_f64());
     }
 
+    /// A provider turned a submit away for now.
+    pub fn provider_throttle(&self, provider: &str, model: &str) {
+        self.all.provider_throttles.with_label_values(&[provider, model]).inc();
+    }
+
+    /// A call cost us this much, in millionths of a US dollar.
+    pub fn provider_cost(&self, provider: &str, model: &str, usd_micros: i64) {
+        let cost = self.all.provider_cost.with_label_values(&[provider, model]);
+        cost.inc_by(u64::try_from(usd_micros).unwrap_or(0));
+    }
+
+    /// Users paid this much for what a provider made.
+    pub fn provider_captured(&self, provider: &str, model: &str, credits: i64) {
+        let captured = self.all.provider_captured.with_label_values(&[provider, model]);
+        captured.inc_by(u64::try_from(credits).unwrap_or(0));
+    }
+
+    /// A call was repeated at once, or was not because the budget did not pay for it.
+    pub fn provider_retry(&self, provider: &str, operation: &str, paid: bool) {
+        let counter =
+            if paid { &self.all.provider_retries } else { &self.all.provider_retries_unpaid };
+        counter.with_label_values(&[provider, operation]).inc();
+    }
+
     /// Credits were held, captured or released. A negative amount is a fault elsewhere and is not counted.
     pub fn credits(&self, verb: &str, amount: i64) {
         self.all.credits.with_label_values(&[verb]).inc_by(u64::try_from(amount).unwrap_or(0));
@@ -95,8 +121,31 @@ impl Metrics {
         self.all.usage_rows_lost.with_label_values::<&str>(&[]).inc_by(count);
     }
 
-    /// What all pools look like now; pools that are not among them are gone.
-    pub fn pools(&self, pools: &[PoolGauges]) {
+    /// Where every route to a provider stands.
+    pub fn routes(&self, providers: &[ProviderState]) {
+        let _no_half_picture = self.all.picture.write();
+        self.all.clear_routes();
+        for state in providers.iter().filter(|state| state.needs_key.is_none()) {
+            let provider = state.provider.as_str();
+            let problem = self.all.provider_account_problem.with_label_values(&[provider]);
+            problem.set(state.account_problem.into());
+            for route in &state.routes {
+                let labels = [provider, route.model.as_str()];
+                let position = match route.breaker {
+                    "closed" => 0,
+                    "half_open" => 1,
+                    _ => 2,
+                };
+                self.all.provider_breaker.with_label_values(&labels).set(position);
+                let off = state.off_reason.is_some() || route.off_reason.is_some();
+                self.all.provider_switched_off.with_label_values(&labels).set(off.into());
+            }
+        }
+    }
+
+    /// What all pools look like now; pools that are not among them are gone. `most`: how many jobs
+    /// a pool may have at its provider, which is called like the pool.
+    pub fn pools(&self, pools: &[PoolGauges], most: &Pools) {
         let _no_half_picture = self.all.picture.write();
         self.all.clear_pools();
         for gauges in pools {
@@ -110,6 +159,14 @@ impl Metrics {
                 let count = found.map_or(0, |(_, count)| *count);
                 self.all.jobs_in_flight.with_label_values(&[pool[0], state.name()]).set(count);
             }
+            let at_provider =
+                gauges.in_flight.iter().filter(|(name, _)| name != JobState::Storing.name());
+            let sum = at_provider.map(|(_, count)| *count).sum();
+            self.all.provider_in_flight.with_label_values(&pool).set(sum);
+        }
+        for (pool, most) in most.iter() {
+            let most = i64::try_from(most.get()).unwrap_or(i64::MAX);
+            self.all.pool_max_in_flight.with_label_values(&[pool]).set(most);
         }
     }
 
@@ -123,6 +180,7 @@ impl Metrics {
     pub fn clear_cluster_gauges(&self) {
         let _no_half_picture = self.all.picture.write();
         self.all.clear_pools();
+        self.all.clear_routes();
         self.all.ledger_violations.reset();
     }
 

@@ -3,22 +3,22 @@
 mod caller;
 mod identities;
 mod key;
+mod own_keys;
 pub mod password;
+mod people;
 mod recovery;
 mod sessions;
 mod sign_up;
+pub(crate) mod spending;
 
 pub use identities::{Claims, Federated, find_federated, sign_up_federated};
-mod own_keys;
-mod people;
-pub(crate) mod spending;
 
 pub use caller::{Caller, Credential, Scope, Scopes, UnknownScope};
 pub use key::{
     KeyInForce, KeySecret, NewKey, SpendPeriod, SpendingLimit, authenticate, create_key, note_use,
     revoke_key,
 };
-pub use own_keys::{KeyRefused, MOST_KEYS, keys, make_key};
+pub use own_keys::{KeyRefused, MOST_KEYS, keys, make_key, revoke_own_key};
 pub use people::{
     AccountError, NewUser, PersonalWorkspace, canonical, create_user, find_by_email,
     find_workspace, personal_workspace, wallet,

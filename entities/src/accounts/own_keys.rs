@@ -2,7 +2,7 @@
 //!
 //! A key that makes another gives nothing that it does not have: no scope beyond its own, no life
 //! longer than its own; and one whose spending is limited makes none at all, or its limit would be
-//! none.
+//! none. What is made and revoked is in the audit log, in the same transaction.
 
 use std::collections::HashMap;
 
@@ -11,8 +11,15 @@ use sea_orm::{
     QueryOrder,
 };
 
-use super::{Caller, Credential, KeySecret, NewKey, Scopes, SpendingLimit, create_key, spending};
-use crate::{Credits, Db, Timestamp, ids::WorkspaceId, tables::api_keys};
+use super::{
+    Caller, Credential, KeySecret, NewKey, Scopes, SpendingLimit, create_key, revoke_key, spending,
+};
+use crate::{
+    Credits, Db, Effects, Timestamp,
+    audit::{self, Action, Event, Origin},
+    ids::{ApiKeyId, WorkspaceId},
+    tables::api_keys,
+};
 
 /// The most keys of one workspace that are not revoked.
 pub const MOST_KEYS: u64 = 100;
@@ -50,6 +57,7 @@ pub async fn make_key(
     caller: &Caller,
     mut new: NewKey,
     secret: &KeySecret,
+    origin: &Origin,
     now: Timestamp,
 ) -> Result<Result<api_keys::Model, KeyRefused>, DbErr> {
     let mut scopes = caller.scopes;
@@ -83,7 +91,41 @@ pub async fn make_key(
     if count >= MOST_KEYS {
         return Ok(Err(KeyRefused::TooMany));
     }
-    create_key(tx, new, secret, now).await.map(Ok)
+    let key = create_key(tx, new, secret, now).await?;
+    note(tx, caller, Action::KeyMade, key.id, origin, now).await?;
+    Ok(Ok(key))
+}
+
+/// Revokes a key of the caller's workspace. `None`: it has no such key, or not any more.
+///
+/// # Errors
+/// When the database fails.
+pub async fn revoke_own_key(
+    tx: &DatabaseTransaction,
+    caller: &Caller,
+    key: ApiKeyId,
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<Option<Effects>, DbErr> {
+    let Some(effects) = revoke_key(tx, caller.workspace_id, key, now).await? else {
+        return Ok(None);
+    };
+    note(tx, caller, Action::KeyRevoked, key, origin, now).await?;
+    Ok(Some(effects))
+}
+
+async fn note(
+    tx: &DatabaseTransaction,
+    caller: &Caller,
+    action: Action,
+    key: ApiKeyId,
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<(), DbErr> {
+    let event =
+        Event::own(caller.user_id, action, origin, now).with(serde_json::json!({"key": key}));
+    audit::record(tx, event).await?;
+    Ok(())
 }
 
 /// The workspace's keys that are not revoked, newest first, each with what it has spent in the

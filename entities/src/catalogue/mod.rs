@@ -100,6 +100,20 @@ pub struct ResolvedRoute {
     /// What one of the provider's billing units costs us, in millionths of a US dollar.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit_usd_micros: Option<i64>,
+    /// The most that it can cost us, in millionths of a US dollar, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worst_usd_micros: Option<i64>,
+}
+
+/// What one credit is worth, in millionths of a US dollar.
+const CREDIT_USD_MICROS: i64 = 1_000;
+
+impl ResolvedRoute {
+    /// Whether the most that it can cost us is covered by what is held for the job.
+    #[must_use]
+    pub fn fits(&self, held: Credits) -> bool {
+        self.worst_usd_micros.is_none_or(|most| most <= held.0.saturating_mul(CREDIT_USD_MICROS))
+    }
 }
 
 #[cfg(test)]

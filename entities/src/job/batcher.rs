@@ -1,6 +1,9 @@
 //! Group commit for submits: each hands its job over and waits for its own verdict; a group is
 //! whatever arrived while the last one was being written. No timer is involved.
 //!
+//! On Postgres the ordinary jobs of a group are written by one statement (`submit_once`); what is
+//! left, and everything on SQLite, goes through a transaction of several (`submit`).
+//!
 //! A group that fails is written again one by one, so that a bad job hurts nobody else. After a
 //! failed commit, whether it happened cannot be known; the rows are looked for by their ids,
 //! which the callers made.
@@ -10,10 +13,14 @@ use std::sync::Arc;
 use sea_orm::{ColumnTrait, DatabaseBackend, DbErr, EntityTrait, QueryFilter, QuerySelect};
 use tokio::sync::{mpsc, oneshot};
 
-use super::submit::{NewJob, Verdict, submit_group};
+use super::{
+    submit::{NewJob, Verdict, submit_group},
+    submit_once,
+};
 use crate::{
     Effects,
-    db::{Db, is_away},
+    db::{Db, is_away, was_sent},
+    effects::Verb,
     ids::JobId,
     tables::jobs,
     writer::lane_of,
@@ -103,16 +110,76 @@ impl Batcher {
 }
 
 /// Writes a group and answers everybody in it.
-async fn write<P: Fn(Effects) + Sync>(db: &Db, group: Vec<Waiting>, perform: &P) {
+async fn write<P: Fn(Effects) + Sync>(db: &Db, mut group: Vec<Waiting>, perform: &P) {
     // Who went away was told that it failed; that had better be true.
-    let (jobs, answers): (Vec<NewJob>, Vec<_>) = group
-        .into_iter()
-        .filter(|waiting| !waiting.answer.is_closed())
-        .map(|waiting| (waiting.job, waiting.answer))
-        .unzip();
-    if jobs.is_empty() {
-        return;
+    group.retain(|waiting| !waiting.answer.is_closed());
+    if db.backend() == DatabaseBackend::Postgres {
+        group = write_ordinary(db, group, perform).await;
     }
+    if !group.is_empty() {
+        write_the_long_way(db, group, perform).await;
+    }
+}
+
+/// Writes what one statement can and answers it; the rest comes back.
+async fn write_ordinary<P: Fn(Effects) + Sync>(
+    db: &Db,
+    group: Vec<Waiting>,
+    perform: &P,
+) -> Vec<Waiting> {
+    let (ordinary, mut rest): (Vec<Waiting>, Vec<Waiting>) =
+        group.into_iter().partition(|waiting| submit_once::is_ordinary(&waiting.job));
+    if ordinary.is_empty() {
+        return rest;
+    }
+    let jobs: Vec<&NewJob> = ordinary.iter().map(|waiting| &waiting.job).collect();
+    let written = match submit_once::write(db.groups(), &jobs).await {
+        Ok(written) => written,
+        Err(error) if was_sent(&error) => {
+            let jobs: Vec<NewJob> = jobs.into_iter().cloned().collect();
+            let results = look_for(db, &jobs, error).await;
+            for (waiting, result) in ordinary.into_iter().zip(results) {
+                drop(waiting.answer.send(result));
+            }
+            return rest;
+        }
+        Err(error) if is_away(&error) => {
+            let error = Arc::new(error);
+            for waiting in ordinary {
+                drop(waiting.answer.send(Err(SubmitError::Db(error.clone()))));
+            }
+            return rest;
+        }
+        // It wrote nothing. Why, the long way finds out.
+        Err(error) => {
+            tracing::debug!(%error, "a group of submits goes the long way");
+            rest.extend(ordinary);
+            return rest;
+        }
+    };
+    let mut effects = Effects::default();
+    for job in jobs.into_iter().filter(|job| written.contains(&job.id)) {
+        if !effects.dispatch.contains(&job.pool) {
+            effects.dispatch.insert(job.pool.clone());
+        }
+        effects.credits.push((Verb::Hold, job.credits));
+    }
+    perform(effects);
+    for waiting in ordinary {
+        if written.contains(&waiting.job.id) {
+            // A client that went away finds its job by its idempotency key.
+            drop(waiting.answer.send(Ok(Verdict::Accepted)));
+        } else {
+            rest.push(waiting);
+        }
+    }
+    rest
+}
+
+/// Writes a group in a transaction of several statements and answers everybody in it.
+async fn write_the_long_way<P: Fn(Effects) + Sync>(db: &Db, group: Vec<Waiting>, perform: &P) {
+    let (jobs, answers): (Vec<NewJob>, Vec<_>) =
+        group.into_iter().map(|waiting| (waiting.job, waiting.answer)).unzip();
     let results = match try_write(db, &jobs).await {
         Ok((verdicts, effects)) => {
             perform(effects);
@@ -127,7 +194,6 @@ async fn write<P: Fn(Effects) + Sync>(db: &Db, group: Vec<Waiting>, perform: &P)
         Err(Failure::Before(_)) => one_by_one(db, &jobs, perform).await,
     };
     for (answer, result) in answers.into_iter().zip(results) {
-        // A client that went away finds its job by its idempotency key.
         drop(answer.send(result));
     }
 }

@@ -104,7 +104,7 @@ pub async fn claim(
     Ok(Some(Claimed { job, attempt: Some(attempt) }))
 }
 
-async fn claimed_before(
+pub(super) async fn claimed_before(
     db: &impl ConnectionTrait,
     hint: JobHint,
     attempt_id: AttemptId,
@@ -184,7 +184,7 @@ pub async fn renew(
     Ok(renewed.rows_affected == 1)
 }
 
-fn micros(span: Duration) -> i64 {
+pub(super) fn micros(span: Duration) -> i64 {
     Timestamp(0).after(span).0
 }
 

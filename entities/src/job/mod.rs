@@ -6,6 +6,7 @@
 //! | `batcher`, `submit` | accepting jobs, in groups |
 //! | `dispatch` | handing out slots, fairly |
 //! | `claim`, `progress`, `late`, `settle`, `cancel` | what workers and users do |
+//! | `steps` | the same for many jobs at once, where one statement can |
 //! | `sweep`, `rescue`, `deadlines` | what the scheduler does |
 //! | `view`, `delete`, `erase` | what users read and remove, and what is removed when its time is over |
 //!
@@ -30,7 +31,9 @@ mod progress;
 mod rescue;
 mod settle;
 mod state;
+mod steps;
 mod submit;
+mod submit_once;
 mod submit_write;
 mod sweep;
 pub mod view;
@@ -47,12 +50,14 @@ pub use guarded::JobRef;
 pub use late::accepted_late;
 pub use order::{Candidate, pick};
 pub use outcome::{AttemptOutcome, Kind, Usage};
+pub(crate) use progress::requeue;
 pub use progress::{
     Acceptance, HandBack, accepted, bound, finished_at_once, hand_back, mark_cancel_sent,
     media_ready, poll_again, store_again, uncertain,
 };
 pub use rescue::rescue;
-pub use settle::{Ending, Failure, NewOutput, end, note_usage, succeed};
+pub use settle::{Ending, Failure, NewOutput, NewThumbnail, end, note_usage, succeed};
 pub use state::{IllegalMove, JobState, PublicStatus};
+pub use steps::{RouteOf, Steps};
 pub use submit::{NewJob, Replay, Verdict, find_replay};
 pub use sweep::{push_again, sweep};

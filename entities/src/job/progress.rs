@@ -188,6 +188,19 @@ pub async fn hand_back(
     Ok(Some(effects))
 }
 
+/// queued -> queued: what was handed out waits again; nothing was sent. Its slot is given back.
+pub(crate) async fn requeue(
+    db: &impl ConnectionTrait,
+    job: &JobRef,
+    moved: jobs::ActiveModel,
+) -> Result<Option<jobs::Model>, DbErr> {
+    let changed = change(db, job, JobState::Queued, Shows::No, moved).await?;
+    if let Some(changed) = &changed {
+        settle::free_slot(db, changed.workspace_id).await?;
+    }
+    Ok(changed)
+}
+
 /// submitting -> uncertain: the answer was lost. It is never submitted again.
 ///
 /// # Errors

@@ -57,6 +57,21 @@ pub struct NewOutput {
     pub height: Option<u32>,
     /// For moving pictures.
     pub duration: Option<Duration>,
+    /// If it has one of its own.
+    pub thumbnail: Option<NewThumbnail>,
+}
+
+/// A small picture of a stored file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewThumbnail {
+    /// What it is.
+    pub content_type: String,
+    /// Its size.
+    pub bytes: u64,
+    /// In pixels.
+    pub width: u32,
+    /// In pixels.
+    pub height: u32,
 }
 
 /// storing -> succeeded: captures the price, pro rata when fewer files came than were asked for,
@@ -77,6 +92,7 @@ pub async fn succeed(
     let Some(done) = finish(db, &JobRef::from(job), JobState::Succeeded, None, now).await? else {
         return Ok(None);
     };
+    let side = |side: u32| i32::try_from(side).ok();
     let rows = delivered.iter().zip(0_i32..).map(|(output, position)| outputs::ActiveModel {
         id: Set(OutputId::generate()),
         job_id: Set(job.id),
@@ -86,9 +102,13 @@ pub async fn succeed(
         content_type: Set(output.content_type.clone()),
         bytes: Set(i64::try_from(output.bytes).unwrap_or(i64::MAX)),
         sha256: Set(output.sha256.clone()),
-        width: Set(output.width.and_then(|n| i32::try_from(n).ok())),
-        height: Set(output.height.and_then(|n| i32::try_from(n).ok())),
+        width: Set(output.width.and_then(side)),
+        height: Set(output.height.and_then(side)),
         duration_ms: Set(output.duration.and_then(|d| i64::try_from(d.as_millis()).ok())),
+        thumbnail_type: Set(output.thumbnail.as_ref().map(|small| small.content_type.clone())),
+        thumbnail_bytes: Set(output.thumbnail.as_ref().and_then(|t| i64::try_from(t.bytes).ok())),
+        thumbnail_width: Set(output.thumbnail.as_ref().and_then(|t| side(t.width))),
+        thumbnail_height: Set(output.thumbnail.as_ref().and_then(|t| side(t.height))),
         created_at: Set(now),
         deleted_at: Set(None),
     });

@@ -33,6 +33,20 @@ pub struct JobView {
     pub queue: Option<QueuePlace>,
 }
 
+impl JobView {
+    /// Whether its parts are of different moments: the job ended, or its content was erased, while
+    /// they were read one after the other. Then they are read again, from one snapshot; always to
+    /// read from one would cost every reader three more round trips.
+    fn is_torn(&self) -> bool {
+        let closed = self.hold.closed_at.is_some();
+        torn(self.job.state, self.job.erased_at.is_some(), closed, !self.outputs.is_empty())
+    }
+}
+
+fn torn(state: JobState, erased: bool, hold_closed: bool, has_files: bool) -> bool {
+    hold_closed != state.is_terminal() || has_files != (state == JobState::Succeeded && !erased)
+}
+
 /// A queued job's place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueuePlace {
@@ -77,7 +91,22 @@ pub async fn get(
     workspace_id: WorkspaceId,
     job_id: JobId,
 ) -> Result<Option<JobView>, DbErr> {
-    let Some(job) = find(db.read(), workspace_id, job_id).await? else { return Ok(None) };
+    let view = get_from(db.read(), workspace_id, job_id).await?;
+    if !view.iter().any(JobView::is_torn) {
+        return Ok(view);
+    }
+    let snapshot = db.begin_snapshot().await?;
+    let view = get_from(&snapshot, workspace_id, job_id).await?;
+    snapshot.commit().await?;
+    Ok(view)
+}
+
+async fn get_from(
+    db: &impl ConnectionTrait,
+    workspace_id: WorkspaceId,
+    job_id: JobId,
+) -> Result<Option<JobView>, DbErr> {
+    let Some(job) = find(db, workspace_id, job_id).await? else { return Ok(None) };
     Ok(complete(db, vec![job]).await?.into_iter().next())
 }
 
@@ -87,6 +116,21 @@ pub async fn get(
 /// When the database fails.
 pub async fn list(
     db: &Db,
+    workspace_id: WorkspaceId,
+    filter: &ListFilter,
+) -> Result<Vec<JobView>, DbErr> {
+    let views = list_from(db.read(), workspace_id, filter).await?;
+    if !views.iter().any(JobView::is_torn) {
+        return Ok(views);
+    }
+    let snapshot = db.begin_snapshot().await?;
+    let views = list_from(&snapshot, workspace_id, filter).await?;
+    snapshot.commit().await?;
+    Ok(views)
+}
+
+async fn list_from(
+    db: &impl ConnectionTrait,
     workspace_id: WorkspaceId,
     filter: &ListFilter,
 ) -> Result<Vec<JobView>, DbErr> {
@@ -104,7 +148,7 @@ pub async fn list(
     if let Some(after) = filter.after {
         query = query.filter(jobs::Column::Id.lt(after));
     }
-    complete(db, query.all(db.read()).await?).await
+    complete(db, query.all(db).await?).await
 }
 
 /// The versions of these jobs, for those who wait for a change.
@@ -144,14 +188,17 @@ pub async fn keeps_files(db: &impl ConnectionTrait, job_id: JobId) -> Result<boo
     Ok(output.is_some())
 }
 
-async fn complete(db: &Db, jobs: Vec<jobs::Model>) -> Result<Vec<JobView>, DbErr> {
+async fn complete(
+    db: &impl ConnectionTrait,
+    jobs: Vec<jobs::Model>,
+) -> Result<Vec<JobView>, DbErr> {
     if jobs.is_empty() {
         return Ok(Vec::new());
     }
     let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
     let mut holds: HashMap<JobId, holds::Model> = holds::Entity::find()
         .filter(holds::Column::JobId.is_in(ids.iter().copied()))
-        .all(db.read())
+        .all(db)
         .await?
         .into_iter()
         .map(|hold| (hold.job_id, hold))
@@ -160,7 +207,7 @@ async fn complete(db: &Db, jobs: Vec<jobs::Model>) -> Result<Vec<JobView>, DbErr
     for attempt in attempts::Entity::find()
         .filter(attempts::Column::JobId.is_in(ids.iter().copied()))
         .order_by_asc(attempts::Column::Number)
-        .all(db.read())
+        .all(db)
         .await?
     {
         attempts.entry(attempt.job_id).or_default().push(attempt);
@@ -170,7 +217,7 @@ async fn complete(db: &Db, jobs: Vec<jobs::Model>) -> Result<Vec<JobView>, DbErr
         .filter(outputs::Column::JobId.is_in(ids.iter().copied()))
         .filter(outputs::Column::DeletedAt.is_null())
         .order_by_asc(outputs::Column::Position)
-        .all(db.read())
+        .all(db)
         .await?
     {
         outputs.entry(output.job_id).or_default().push(output);
@@ -197,7 +244,7 @@ async fn complete(db: &Db, jobs: Vec<jobs::Model>) -> Result<Vec<JobView>, DbErr
 /// Its place, from its pool's other jobs: dispatched ones go first, then waiting ones by age. The
 /// count stops at a thousand, beyond which a place says little.
 async fn place(
-    db: &Db,
+    db: &impl ConnectionTrait,
     job: &jobs::Model,
     pace: Option<Pace>,
 ) -> Result<Option<QueuePlace>, DbErr> {
@@ -217,7 +264,7 @@ async fn place(
     if job.dispatched_at.is_none() {
         values.push(job.workspace_id.0.into());
     }
-    let row = db.read().query_one_raw(sql(db.read(), text, values)).await?;
+    let row = db.query_one_raw(sql(db, text, values)).await?;
     let ahead: i64 = row.map_or(Ok(0), |row| row.try_get("", "n"))?;
     let position = u64::try_from(ahead).unwrap_or(0).saturating_add(1);
     let eta_seconds = pace.map(|pace| pace.eta_seconds(position));
@@ -225,8 +272,8 @@ async fn place(
 }
 
 /// The pace of a pool's last 50 starts. `None`: nobody works there, or nobody ever did.
-async fn pace(db: &Db, pool: &str) -> Result<Option<Pace>, DbErr> {
-    if pools::live_capacity(db.read(), pool).await? == 0 {
+async fn pace(db: &impl ConnectionTrait, pool: &str) -> Result<Option<Pace>, DbErr> {
+    if pools::live_capacity(db, pool).await? == 0 {
         return Ok(None);
     }
     let starts: Vec<(Timestamp, Option<Timestamp>)> = jobs::Entity::find()
@@ -237,7 +284,7 @@ async fn pace(db: &Db, pool: &str) -> Result<Option<Pace>, DbErr> {
         .order_by_desc(jobs::Column::StartedAt)
         .limit(50)
         .into_tuple()
-        .all(db.read())
+        .all(db)
         .await?;
     let starts = starts.into_iter().filter_map(|(ready, started)| {
         // Who was handed back is ready again after it had started.
@@ -245,4 +292,34 @@ async fn pace(db: &Db, pool: &str) -> Result<Option<Pace>, DbErr> {
         Some(Start { ready: ready.min(started), started })
     });
     Ok(Pace::of(starts.collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_different_moments_do_not_fit() {
+        use JobState::{Canceled, Failed, Queued, Running, Succeeded};
+        for (state, erased, closed, files) in [
+            (Queued, false, false, false),
+            (Running, false, false, false),
+            (Succeeded, false, true, true),
+            (Succeeded, true, true, false),
+            (Failed, false, true, false),
+            (Canceled, true, true, false),
+        ] {
+            assert!(!torn(state, erased, closed, files), "{state:?} {erased} {closed} {files}");
+        }
+        // It succeeded after it was read, or was erased before its files were.
+        for (state, erased, closed, files) in [
+            (Running, false, true, true),
+            (Running, false, false, true),
+            (Queued, false, true, false),
+            (Succeeded, false, true, false),
+            (Succeeded, true, true, true),
+        ] {
+            assert!(torn(state, erased, closed, files), "{state:?} {erased} {closed} {files}");
+        }
+    }
 }

@@ -10,7 +10,7 @@ use super::{EntryKind, post};
 use crate::{
     Credits, Timestamp,
     ids::WorkspaceId,
-    tables::{entry_notes, wallets},
+    tables::{entry_notes, ledger_entries, wallets},
 };
 
 /// Why a grant was refused.
@@ -42,6 +42,22 @@ pub async fn grant(
     reason: &str,
     now: Timestamp,
 ) -> Result<wallets::Model, GrantError> {
+    grant_once(db, workspace_id, amount, reason, Uuid::now_v7(), now).await
+}
+
+/// The same under a reference of the caller's: where it stands in the ledger already, nothing is
+/// granted and the database says that the entry is there.
+///
+/// # Errors
+/// See [`GrantError`]; the transaction must then be rolled back.
+pub async fn grant_once(
+    db: &impl ConnectionTrait,
+    workspace_id: WorkspaceId,
+    amount: Credits,
+    reason: &str,
+    reference: Uuid,
+    now: Timestamp,
+) -> Result<wallets::Model, GrantError> {
     if amount <= Credits::ZERO {
         return Err(GrantError::NotPositive);
     }
@@ -56,17 +72,27 @@ pub async fn grant(
         let exists = wallets::Entity::find_by_id(workspace_id).one(db).await?.is_some();
         return Err(if exists { GrantError::OutOfRange } else { GrantError::NoWallet });
     };
-    let posting = post::Posting {
-        workspace_id,
-        kind: EntryKind::Grant,
-        reference: Uuid::now_v7(),
-        amount,
-        at: now,
-    };
+    let posting =
+        post::Posting { workspace_id, kind: EntryKind::Grant, reference, amount, at: now };
     for entry_id in post::write(db, &[posting]).await? {
         let note =
             entry_notes::ActiveModel { entry_id: Set(entry_id), note: Set(reason.to_owned()) };
         entry_notes::Entity::insert(note).exec_without_returning(db).await?;
     }
     Ok(wallet)
+}
+
+/// The grant of this reference.
+///
+/// # Errors
+/// When the database fails.
+pub async fn find_grant(
+    db: &impl ConnectionTrait,
+    reference: Uuid,
+) -> Result<Option<ledger_entries::Model>, DbErr> {
+    ledger_entries::Entity::find()
+        .filter(ledger_entries::Column::Kind.eq(EntryKind::Grant))
+        .filter(ledger_entries::Column::Reference.eq(reference))
+        .one(db)
+        .await
 }

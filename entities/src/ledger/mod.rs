@@ -9,7 +9,7 @@ mod list;
 pub(crate) mod post;
 
 pub use fold::{Balances, Overdrawn, Transfer, fold};
-pub use grant::{GrantError, grant};
+pub use grant::{GrantError, find_grant, grant, grant_once};
 pub use list::entries;
 use sea_orm::{DeriveActiveEnum, EnumIter};
 use serde::{Deserialize, Serialize};

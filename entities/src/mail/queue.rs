@@ -85,12 +85,15 @@ pub async fn claim(
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    mails::Entity::update_many()
+    let mut claimed = mails::Entity::update_many()
         .col_expr(mails::Column::NextAt, Expr::value(now.after(LEASE).0))
         .col_expr(mails::Column::Attempts, Expr::col(mails::Column::Attempts).add(1))
         .filter(mails::Column::Id.is_in(ids))
         .exec_with_returning(tx)
-        .await
+        .await?;
+    // Whatever the database does, they go out in the order in which they were written.
+    claimed.sort_unstable_by_key(|mail| mail.id);
+    Ok(claimed)
 }
 
 /// Makes a claimed mail ready: looks for the account, and makes the link's token if it has none.

@@ -3,6 +3,7 @@
 pub mod api_keys;
 pub mod attempts;
 pub mod audit_events;
+pub mod breakers;
 pub mod callbacks;
 pub mod entry_notes;
 pub mod erasures;
@@ -23,6 +24,7 @@ pub mod outputs;
 pub mod provider_copies;
 pub mod sessions;
 pub mod sign_ups;
+pub mod switches;
 pub mod throttles;
 pub mod uploads;
 pub mod users;

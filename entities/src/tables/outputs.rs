@@ -34,6 +34,14 @@ pub struct Model {
     pub height: Option<i32>,
     /// For moving pictures.
     pub duration_ms: Option<i64>,
+    /// What its thumbnail is. `None` (here and in the next three): it has none of its own.
+    pub thumbnail_type: Option<String>,
+    /// The thumbnail's size.
+    pub thumbnail_bytes: Option<i64>,
+    /// In pixels.
+    pub thumbnail_width: Option<i32>,
+    /// In pixels.
+    pub thumbnail_height: Option<i32>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When its file was deleted; the row stays as proof of delivery.

@@ -162,7 +162,7 @@ impl Walk {
 
     async fn dispatch(&mut self) -> &'static str {
         let tx = self.db.begin().await.unwrap();
-        let (effects, last) = job::dispatch(&tx, POOL, self.last, self.now).await.unwrap();
+        let (effects, last) = job::dispatch(&tx, POOL, None, self.last, self.now).await.unwrap();
         tx.commit().await.unwrap();
         self.last = last;
         let (mut turns, mut rounds) = (BTreeMap::<WorkspaceId, u32>::new(), Vec::new());
@@ -542,6 +542,7 @@ fn files(id: JobId, count: u32) -> Vec<NewOutput> {
             width: Some(1),
             height: Some(1),
             duration: None,
+            thumbnail: None,
         })
         .collect()
 }

@@ -1,11 +1,14 @@
 //! A job as its owner sees it.
 
-use config::context::Context;
+use config::{
+    context::Context,
+    media::{MediaKey, THUMBNAIL},
+};
 use entities::{
     Timestamp,
     ids::JobId,
     job::{
-        AttemptOutcome, JobState, NewJob, PublicStatus,
+        AttemptOutcome, JobState, Kind, NewJob, PublicStatus,
         view::{JobView, QueuePlace},
     },
     tables::{attempts, holds, jobs, outputs},
@@ -71,6 +74,20 @@ pub(crate) struct OutputBody {
     bytes: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     duration_seconds: Option<f64>,
+    /// A picture of at most 320 x 320 pixels; null for what moves. A picture that is no larger is its
+    /// own thumbnail.
+    thumbnail: Option<ThumbnailBody>,
+}
+
+/// A small picture of a file, under a link that lives as long as the file's.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Thumbnail)]
+pub(crate) struct ThumbnailBody {
+    url: String,
+    content_type: String,
+    width: i32,
+    height: i32,
+    bytes: i64,
 }
 
 /// Why a job failed.
@@ -131,7 +148,7 @@ impl JobBody {
             output: outputs
                 .into_iter()
                 .filter(|output| output.deleted_at.is_none())
-                .map(|output| OutputBody::new(context, output, links_until))
+                .map(|output| OutputBody::new(context, job.kind, output, links_until))
                 .collect(),
             credits: credits(&hold),
             queue: queue.map(QueueBody::new),
@@ -191,8 +208,9 @@ fn credits(hold: &holds::Model) -> CreditsBody {
 }
 
 impl OutputBody {
-    fn new(context: &Context, output: outputs::Model, until: Timestamp) -> Self {
+    fn new(context: &Context, kind: Kind, output: outputs::Model, until: Timestamp) -> Self {
         Self {
+            thumbnail: ThumbnailBody::new(context, kind, &output, until),
             url: platform::link(context, &output.key, until),
             url_expires_at: until,
             content_type: output.content_type,
@@ -202,6 +220,38 @@ impl OutputBody {
             // Milliseconds of a video are far below what a float holds exactly.
             duration_seconds: output.duration_ms.map(|ms| ms as f64 / 1000.0),
         }
+    }
+}
+
+impl ThumbnailBody {
+    fn new(
+        context: &Context,
+        kind: Kind,
+        output: &outputs::Model,
+        until: Timestamp,
+    ) -> Option<Self> {
+        if kind != Kind::Image {
+            return None;
+        }
+        if let Some(content_type) = &output.thumbnail_type {
+            let key: MediaKey = output.key.parse().ok()?;
+            return Some(Self {
+                url: platform::link(context, key.thumbnail()?.as_str(), until),
+                content_type: content_type.clone(),
+                width: output.thumbnail_width?,
+                height: output.thumbnail_height?,
+                bytes: output.thumbnail_bytes?,
+            });
+        }
+        let (width, height) = (output.width?, output.height?);
+        let small = width.max(height).unsigned_abs() <= THUMBNAIL;
+        small.then(|| Self {
+            url: platform::link(context, &output.key, until),
+            content_type: output.content_type.clone(),
+            width,
+            height,
+            bytes: output.bytes,
+        })
     }
 }
 

@@ -15,6 +15,7 @@ use axum::{
 use entities::{ids::WorkspaceId, job::view::JobView};
 use futures::{Stream, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use utoipa::ToSchema;
 
 use super::{body::JobBody, read::look};
 use crate::{
@@ -28,11 +29,24 @@ use crate::{
 /// How often a quiet stream says that it is alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
+/// One event, for the description of the API.
+#[derive(ToSchema)]
+#[schema(as = JobEvent)]
+#[expect(dead_code, reason = "it is only described; `event` writes it")]
+pub(crate) struct EventSchema {
+    /// Always `status`.
+    event: String,
+    /// The job's version: the value for `Last-Event-ID`.
+    id: String,
+    /// The job, in JSON: a `Job`.
+    data: String,
+}
+
 /// A job's changes, as server-sent events named `status`.
 #[utoipa::path(get, path = "/v1/jobs/{id}/events", tag = "jobs", security(("api_key" = ["jobs:read"])),
     params(("id" = String, Path), ("Last-Event-ID" = Option<String>, Header)),
     responses(
-        (status = 200, description = "each event's data is the job", body = JobBody,
+        (status = 200, description = "each event's data is the job", body = EventSchema,
             content_type = "text/event-stream"),
         (status = 204, description = "the job has ended and the client has its last event"),
         (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),

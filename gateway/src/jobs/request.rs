@@ -33,7 +33,9 @@ pub(crate) struct JobRequest {
 
 /// The same, for the description of the API.
 #[derive(ToSchema)]
-#[schema(as = JobRequest)]
+#[schema(as = JobRequest, example = json!({
+    "model": "demo/sketch", "input": {"prompt": "a red fox in the snow"},
+}))]
 #[expect(dead_code, reason = "it is only described; JobRequest::read reads it")]
 pub(crate) struct JobRequestSchema {
     /// `owner/name`

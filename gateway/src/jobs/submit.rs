@@ -81,7 +81,7 @@ pub(crate) async fn submit(
         covered(&app, caller, priced.credits).await?;
         let owner = Owner { workspace_id: caller.workspace_id, made_for_job: true, expires_at };
         media = Media::take(&app, owner, model, &mut priced.input).await?;
-        priced = price(model, priced.input)?;
+        priced = price(&app, model, priced.input)?;
     }
     let times = (app.context.clock.now(), expires_at);
     let job = new_job(caller, request, priced, &media, key, times);
@@ -113,7 +113,9 @@ pub(crate) async fn submit(
 /// The model, and the input checked and priced.
 fn prepare<'a>(app: &'a App, request: &JobRequest) -> Result<(&'a Model, Priced), Problem> {
     let model = model(app, request)?;
-    let priced = price(model, check(app, model, request)?)?;
+    let input = check(app, model, request)?;
+    platform::offered(&app.context, model)?;
+    let priced = price(app, model, input)?;
     Ok((model, within_limit(request, priced)?))
 }
 
@@ -167,8 +169,9 @@ pub(crate) async fn quote(
     let request = JobRequest::read(body)?;
     let model = model(&app, &request)?;
     let input = check(&app, model, &request)?;
+    platform::offered(&app.context, model)?;
     visit.model(&request.model);
-    Ok(Json(Quote { credits: price(model, input)?.credits.0 }))
+    Ok(Json(Quote { credits: price(&app, model, input)?.credits.0 }))
 }
 
 fn model<'a>(app: &'a App, request: &JobRequest) -> Result<&'a Model, Problem> {
@@ -181,8 +184,8 @@ fn check(app: &App, model: &Model, request: &JobRequest) -> Result<Value, Proble
     platform::check(model, &request.input, prompt_chars).map_err(Problem::invalid)
 }
 
-fn price(model: &Model, input: Value) -> Result<Priced, Problem> {
-    platform::price(model, input).map_err(Problem::invalid)
+fn price(app: &App, model: &Model, input: Value) -> Result<Priced, Problem> {
+    platform::price(&app.context, model, input).map_err(Problem::invalid)
 }
 
 /// Checks the user's limit.

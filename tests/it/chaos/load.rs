@@ -9,7 +9,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::plan::Order;
+use super::{mishaps::Weather, plan::Order};
 use crate::harness::{Answer, Api};
 
 /// How long a client waits for an answer.
@@ -23,6 +23,7 @@ pub(super) struct Placed {
     pub(super) user: usize,
     pub(super) id: String,
     pub(super) body: Value,
+    pub(super) weather: Weather,
     pub(super) canceled: bool,
 }
 
@@ -74,7 +75,8 @@ impl Client<'_> {
             self.until(&path, None, &json!({}), 200, &format!("the cancel of {id}")).await?;
         }
         let canceled = order.cancel.is_some();
-        Ok(Placed { n: order.n, user: order.user, id, body: order.body, canceled })
+        let Order { n, user, body, weather, .. } = order;
+        Ok(Placed { n, user, id, body, weather, canceled })
     }
 
     /// Sends the same request until it is answered.

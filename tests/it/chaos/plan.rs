@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt, ops::Range, time::Duration};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 
-use super::{LEADER_LEASE, LEASE};
+use super::{LEADER_LEASE, mishaps::Weather};
 
 /// How much of everything.
 pub(crate) struct Form {
@@ -19,6 +19,19 @@ pub(crate) struct Form {
     pub(crate) gap: Range<f64>,
     /// How long after the last fault all that can end has ended.
     pub(crate) settled_within: Duration,
+    /// Whether a job counts whose worker was killed before its provider heard of it.
+    pub(crate) counts_unheard: bool,
+    /// No freeze for longer than a lease begins after this time.
+    pub(crate) long_freezes_until: Duration,
+    /// Whether Hugging Face takes part, whose calls need long leases.
+    pub(crate) hugging_face: bool,
+}
+
+impl Form {
+    /// How long a worker keeps a job: little more than its slowest provider needs.
+    pub(crate) fn lease(&self) -> Duration {
+        Duration::from_secs(if self.hugging_face { 50 } else { 36 })
+    }
 }
 
 /// What a fault hits.
@@ -98,7 +111,8 @@ pub(super) fn faults(seed: u64, form: &Form) -> Vec<Fault> {
             continue;
         }
         let target = free[dice.random_range(0..free.len())];
-        let kind = kind(target, &mut dice);
+        let long = if at <= form.long_freezes_until { Some(form.lease()) } else { None };
+        let kind = kind(target, long, &mut dice);
         let away = match kind {
             Kind::Kill { away } | Kind::Freeze { away } => away,
             Kind::Empty => Duration::ZERO,
@@ -109,27 +123,27 @@ pub(super) fn faults(seed: u64, form: &Form) -> Vec<Fault> {
     faults
 }
 
-fn kind(target: Target, dice: &mut StdRng) -> Kind {
+/// `lease`: a freeze may be longer than that.
+fn kind(target: Target, lease: Option<Duration>, dice: &mut StdRng) -> Kind {
     let seconds =
         |dice: &mut StdRng, range: Range<f64>| Duration::from_secs_f64(dice.random_range(range));
     let kill = Kind::Kill { away: seconds(dice, 0.0..2.5) };
-    let freeze = match target {
-        Target::Process(name) if name.starts_with("workers") => {
-            Kind::Freeze { away: LEASE + seconds(dice, 1.0..3.0) }
-        }
-        Target::Process(name) if name.starts_with("scheduler") => {
-            Kind::Freeze { away: LEADER_LEASE + seconds(dice, 1.0..4.0) }
-        }
-        // Seldom for so long: nothing at all moves meanwhile.
-        Target::Postgres if dice.random_ratio(1, 4) => {
-            Kind::Freeze { away: LEASE + seconds(dice, 1.0..3.0) }
-        }
-        Target::Process(_) | Target::Redis | Target::Postgres => {
-            Kind::Freeze { away: seconds(dice, 2.0..7.0) }
-        }
+    let one_in = |n: u32, dice: &mut StdRng| lease.filter(|_| dice.random_ratio(1, n));
+    let beyond = match target {
+        Target::Process(name) if name.starts_with("workers") => one_in(2, dice),
+        Target::Process(name) if name.starts_with("scheduler") => Some(LEADER_LEASE),
+        // Seldom: nothing at all moves meanwhile.
+        Target::Postgres => one_in(6, dice),
+        Target::Process(_) | Target::Redis => None,
     };
+    let away = match beyond {
+        Some(lease) => lease + seconds(dice, 1.0..3.0),
+        None => seconds(dice, 2.0..7.0),
+    };
+    let freeze = Kind::Freeze { away };
     match (target, dice.random_range(0..6)) {
         (Target::Redis, 0..=2) => Kind::Empty,
+        (Target::Process(name), 0..=4) if name.starts_with("workers") => kill,
         (_, 0..=3) => kill,
         _ => freeze,
     }
@@ -141,12 +155,23 @@ pub(super) struct Order {
     pub(super) user: usize,
     pub(super) at: Duration,
     pub(super) body: Value,
+    /// What goes wrong at its provider.
+    pub(super) weather: Weather,
     /// It changes its mind, so long after the answer.
     pub(super) cancel: Option<Duration>,
     /// It sends the same again after the answer.
     pub(super) again: bool,
     /// For its choices of gateways.
     pub(super) seed: u64,
+}
+
+/// When fal.ai begins to sign with a new key.
+pub(super) fn rotations(seed: u64, faults: &[Fault]) -> Vec<Duration> {
+    let mut dice = StdRng::seed_from_u64(seed ^ 0x0ca5_cade);
+    let span = faults.last().map_or(Duration::ZERO, |last| last.at);
+    let mut at: Vec<Duration> = (0..3).map(|_| span.mul_f64(dice.random_range(0.0..1.0))).collect();
+    at.sort_unstable();
+    at
 }
 
 /// What clients ask for, spread over the time of the faults.
@@ -164,11 +189,13 @@ pub(super) fn orders(seed: u64, form: &Form, faults: &[Fault]) -> Vec<Order> {
                 None => span.mul_f64(dice.random_range(0.0..1.0)),
             };
             let cancel = dice.random_ratio(1, 12);
+            let (body, weather) = body(n, form, &mut dice);
             Order {
                 n,
                 user: n % form.users,
                 at,
-                body: body(n, &mut dice),
+                body,
+                weather,
                 cancel: cancel.then(|| Duration::from_secs_f64(dice.random_range(0.0..3.0))),
                 again: dice.random_ratio(1, 10),
                 seed: dice.random(),
@@ -177,8 +204,49 @@ pub(super) fn orders(seed: u64, form: &Form, faults: &[Fault]) -> Vec<Order> {
         .collect()
 }
 
-fn body(n: usize, dice: &mut StdRng) -> Value {
-    let mut input = json!({"prompt": format!("tomato {n}"), "width": 64, "height": 64, "seed": n});
+/// The words of an order; no order's words are part of another's.
+pub(super) fn prompt(n: usize) -> String {
+    format!("tomato {n}.")
+}
+
+/// What is asked for, of which provider, and what goes wrong there.
+fn body(n: usize, form: &Form, dice: &mut StdRng) -> (Value, Weather) {
+    let of = |model: &str, mut input: Value| {
+        input["prompt"] = json!(prompt(n));
+        json!({"model": model, "input": input})
+    };
+    let kind = dice.random_range(0..100);
+    match kind {
+        0..32 => of_fal(&of, dice),
+        32..42 => {
+            let body = of("kling/kling-3.0", json!({"duration_seconds": 3}));
+            (body, Weather::at_kie(dice))
+        }
+        42..50 => {
+            let body = of("qwen/qwen-image", json!({"image_size": "square", "format": "jpeg"}));
+            (body, Weather::at_either(dice))
+        }
+        50..60 if form.hugging_face => {
+            let size = json!({"width": 256, "height": 256});
+            (of("black-forest-labs/flux.1-schnell", size), Weather::at_hugging_face(dice))
+        }
+        50..60 => of_fal(&of, dice),
+        _ => of_demo(&of, n, dice),
+    }
+}
+
+fn of_fal(of: &impl Fn(&str, Value) -> Value, dice: &mut StdRng) -> (Value, Weather) {
+    let body = match dice.random_range(0..4) {
+        0 => of("fal/kling-video", json!({"duration_seconds": 5})),
+        1 => of("fal/flux-schnell", json!({"image_size": "square", "count": 2})),
+        _ => of("fal/flux-schnell", json!({"image_size": "square"})),
+    };
+    (body, Weather::at_fal(dice))
+}
+
+fn of_demo(of: &impl Fn(&str, Value) -> Value, n: usize, dice: &mut StdRng) -> (Value, Weather) {
+    let mut input = json!({"width": 64, "height": 64, "seed": n});
+    let mut weather = Weather::default();
     let model = match dice.random_range(0..10) {
         0 => {
             input["duration_seconds"] = json!(1);
@@ -192,9 +260,12 @@ fn body(n: usize, dice: &mut StdRng) -> Value {
     };
     match dice.random_range(0..20) {
         0 => input["fail"] = json!("throttled"),
-        1 => input["fail"] = json!("unknown"),
+        1 => {
+            input["fail"] = json!("unknown");
+            weather.lost = true;
+        }
         2..=9 => input["delay_seconds"] = json!(dice.random_range(1.0..5.0)),
         _ => {}
     }
-    json!({"model": model, "input": input})
+    (of(model, input), weather)
 }

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::plan::{Fault, Kind, Target};
+use super::{
+    plan::{Fault, Kind, Target},
+    watch::Watch,
+};
 use crate::harness::Cluster;
 
 /// How often processes are looked after.
@@ -19,12 +22,17 @@ pub(super) struct Storm {
     pub(super) faults: Vec<Fault>,
     /// What ended although nobody killed it and it was ready before.
     pub(super) deaths: Vec<String>,
+    pub(super) watch: Watch,
     /// Killed, until they are started again.
     down: Vec<String>,
     frozen: Vec<String>,
     /// Started, and not seen ready since.
     starting: Vec<String>,
     restarts: Vec<(Instant, String)>,
+}
+
+fn is_worker(name: &str) -> bool {
+    name.starts_with("workers")
 }
 
 /// A step of a fault.
@@ -35,11 +43,12 @@ enum Step {
 }
 
 impl Storm {
-    pub(super) fn new(cluster: Cluster, faults: Vec<Fault>) -> Self {
+    pub(super) fn new(cluster: Cluster, faults: Vec<Fault>, watch: Watch) -> Self {
         Self {
             cluster,
             faults,
             deaths: Vec::new(),
+            watch,
             down: Vec::new(),
             frozen: Vec::new(),
             starting: Vec::new(),
@@ -75,6 +84,11 @@ impl Storm {
             (Target::Process(name), Kind::Kill { .. }) => {
                 // It may just have given up because its database is away.
                 if self.cluster.reap(name).is_none() && !self.waits_for_restart(name) {
+                    if is_worker(name) {
+                        // What it is doing is counted while it can do nothing more.
+                        self.cluster.signal(name, "STOP");
+                        self.watch.hit().await;
+                    }
                     self.cluster.kill(name);
                 }
                 self.restarts.retain(|(_, waiting)| waiting != name);
@@ -87,14 +101,21 @@ impl Storm {
                 } else if !self.waits_for_restart(name) {
                     self.cluster.signal(name, "STOP");
                     self.frozen.push(name.to_owned());
+                    if is_worker(name) {
+                        self.watch.hit().await;
+                    }
                 }
             }
             (Target::Redis, Kind::Kill { .. }) => self.cluster.redis.as_mut().unwrap().down(),
             (Target::Redis, Kind::Freeze { .. }) => self.redis("STOP"),
             (Target::Redis, Kind::Empty) => self.cluster.redis.as_ref().unwrap().empty().await,
-            (Target::Postgres, Kind::Kill { .. }) => self.postgres("KILL"),
-            (Target::Postgres, Kind::Freeze { .. }) => self.postgres("STOP"),
-            (_, Kind::Empty) => panic!("{fault} makes no sense"),
+            (Target::Postgres, kind) if kind != Kind::Empty => {
+                // Both worker processes wait for it.
+                self.watch.hit().await;
+                self.watch.away(true);
+                self.postgres(if matches!(kind, Kind::Kill { .. }) { "KILL" } else { "STOP" });
+            }
+            (_, _) => panic!("{fault} makes no sense"),
         }
     }
 
@@ -112,8 +133,13 @@ impl Storm {
             }
             (Target::Redis, Kind::Kill { .. }) => self.cluster.redis.as_mut().unwrap().up(),
             (Target::Redis, _) => self.redis("CONT"),
-            (Target::Postgres, Kind::Kill { .. }) => self.cluster.postgres.as_ref().unwrap().up(),
-            (Target::Postgres, _) => self.postgres("CONT"),
+            (Target::Postgres, kind) => {
+                match kind {
+                    Kind::Kill { .. } => self.cluster.postgres.as_ref().unwrap().up(),
+                    _ => self.postgres("CONT"),
+                }
+                self.watch.away(false);
+            }
         }
     }
 

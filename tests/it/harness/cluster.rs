@@ -24,6 +24,8 @@ pub(crate) struct Options {
     pub(crate) own_redis: bool,
     /// A PostgreSQL server that the test may stop.
     pub(crate) own_postgres: bool,
+    /// The password in the database's URL. PostgreSQL is told it, and does not ask for one.
+    pub(crate) database_password: Option<String>,
     /// How many gateways run.
     pub(crate) gateways: usize,
     /// How many worker processes run.
@@ -40,6 +42,7 @@ impl Default for Options {
             env: Vec::new(),
             own_redis: false,
             own_postgres: false,
+            database_password: None,
             gateways: 1,
             workers: 1,
             schedulers: 1,
@@ -99,7 +102,11 @@ impl Cluster {
             let server = postgres.as_ref().map_or_else(servers::postgres, OwnPostgres::url);
             let redis_url = redis.as_ref().map_or_else(servers::redis, OwnRedis::url);
             let prefix = Uuid::new_v4().simple().to_string();
-            env.push(("DATABASE_URL".into(), new_database(&server, None).await));
+            let mut url = new_database(&server, None).await;
+            if let Some(password) = &options.database_password {
+                url = url.replace("postgres@", &format!("postgres:{password}@"));
+            }
+            env.push(("DATABASE_URL".into(), url));
             env.push(("REDIS_URL".into(), redis_url));
             env.push(("TIKTOMATO__REDIS__PREFIX".into(), prefix.clone()));
             env.push(("TIKTOMATO__SECRETS__MASTER".into(), prefix.repeat(2)));
@@ -295,6 +302,11 @@ impl Cluster {
         admin(args, &self.env)
     }
 
+    /// Runs a command of the binary to its end, with the platform's settings.
+    pub(crate) fn run(&self, args: &[&str]) -> std::process::Output {
+        run(args, &self.env)
+    }
+
     /// What a command that must fail says.
     pub(crate) fn admin_fails(&self, args: &[&str]) -> String {
         let all: Vec<&str> = ["admin"].iter().chain(args).chain(&["--json"]).copied().collect();
@@ -320,6 +332,19 @@ impl Cluster {
             assert!(ok && wallet["available"] == credits && wallet["held"] == 0, "{wallet}");
         }
         Api { http: self.http.clone(), base: self.base.clone(), key, email }
+    }
+
+    /// A new operator with a key.
+    pub(crate) fn operator(&self) -> Api {
+        let operator = self.user(10_000);
+        let (ok, made) = self.admin(&["set-role", "--user", &operator.email, "--role", "operator"]);
+        assert!(ok && made["role"] == "operator", "{made}");
+        operator
+    }
+
+    /// The settings that its processes were started with, but for where they listen.
+    pub(crate) fn env(&self) -> &Env {
+        &self.env
     }
 
     /// Its database.
@@ -357,7 +382,8 @@ impl Cluster {
         Database::open(&format!("{}/postgres", url.rsplit_once('/').unwrap().0)).await
     }
 
-    fn database_url(&self) -> String {
+    /// Where its database is.
+    pub(crate) fn database_url(&self) -> String {
         let found = self.env.iter().find(|(name, _)| name == "DATABASE_URL");
         match found {
             Some((_, url)) => url.clone(),

@@ -27,8 +27,13 @@ impl Database {
 
     /// The number that a statement selects `AS n`.
     pub(crate) async fn number(&self, sql: &str) -> i64 {
+        self.try_number(sql).await.unwrap_or_else(|| panic!("no number: {sql}"))
+    }
+
+    /// The same, if the database can be reached.
+    pub(crate) async fn try_number(&self, sql: &str) -> Option<i64> {
         let statement = Statement::from_string(self.0.get_database_backend(), sql);
-        self.0.query_one_raw(statement).await.unwrap().unwrap().try_get("", "n").unwrap()
+        self.0.query_one_raw(statement).await.ok()??.try_get("", "n").ok()
     }
 
     /// The texts that a statement selects `AS line`.

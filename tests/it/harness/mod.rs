@@ -17,6 +17,7 @@ pub(crate) use people::{Browser, sign_up};
 pub(crate) use process::{Env, Process, run};
 pub(crate) use scan::{files, unzip};
 pub(crate) use servers::OwnPostgres;
+pub(crate) use servers::OwnRedis;
 pub(crate) use wait::{eventually, free_port, within};
 
 /// Which half of the platform's faces a test runs against.

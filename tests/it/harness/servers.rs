@@ -63,6 +63,15 @@ impl OwnRedis {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    /// From now on it wants this password.
+    pub(crate) async fn require_password(&self, password: &str) {
+        let client = redis::Client::open(self.url()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let mut command = redis::cmd("CONFIG");
+        command.arg("SET").arg("requirepass").arg(password);
+        let _: () = command.query_async(&mut connection).await.unwrap();
+    }
+
     /// Starts it again, empty.
     pub(crate) fn up(&mut self) {
         let port = self.port.to_string();
@@ -156,7 +165,7 @@ impl OwnPostgres {
         let owner = self.0.prefix.rsplit_once(' ').map_or("", |(owner, _)| owner);
         let script = format!(
             "{owner} openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 \
-             -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 \
+             -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE \
              -keyout {at}/data/server.key -out {at}/data/server.crt && \
              {owner} sh -c \"echo 'hostssl all all 127.0.0.1/32 trust' > {at}/data/pg_hba.conf; \
              echo 'ssl = on' >> {at}/data/postgresql.conf; chmod 600 {at}/data/server.key; \

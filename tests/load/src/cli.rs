@@ -26,10 +26,18 @@ pub(crate) enum Trial {
     Jobs(JobsArgs),
     /// `GET /v1/jobs/{id}` answers per second.
     Get(GetArgs),
+    /// Hints per second through the queue alone: pushed, and handled by workers that do nothing.
+    Queue(QueueArgs),
     /// Time from submit to the provider, one job at a time.
     Latency(LatencyArgs),
-    /// Memory of each process with many jobs in flight.
-    Memory(MemoryArgs),
+    /// Whether the time of an answer tells who has an account.
+    Timing(TimingArgs),
+    /// What authentication, rate limits and the usage log cost a submit.
+    AuthCost(AuthCostArgs),
+    /// What submits notice of retention at work.
+    Retention(RetentionArgs),
+    /// Memory, work and delays with many videos in flight at a slow provider.
+    Flight(FlightArgs),
 }
 
 /// Which servers are measured, and as whom.
@@ -107,6 +115,9 @@ pub(crate) struct JobsArgs {
     /// How many jobs.
     #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) count: u32,
+    /// The provider answers with an id and is polled, instead of with the picture.
+    #[arg(long)]
+    pub(crate) polled: bool,
     /// Connections that submit.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     pub(crate) connections: u16,
@@ -124,6 +135,27 @@ pub(crate) struct GetArgs {
     pub(crate) pace: Pace,
 }
 
+/// `load queue`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct QueueArgs {
+    /// The queue inside one process, or the one on Redis.
+    #[arg(long, value_enum, default_value_t = Backend::Postgres)]
+    pub(crate) backend: Backend,
+    /// How many hints each run sends through.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=200_000))]
+    pub(crate) count: u32,
+    /// Hints in hand at the same time; several numbers, several runs.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 10, 100])]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub(crate) concurrency: Vec<u16>,
+    /// How many hints are sent one by one to an idle worker, for the time until it has them.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) single: u32,
+    /// Give up after this time.
+    #[arg(long, default_value_t = 120)]
+    pub(crate) timeout_seconds: u32,
+}
+
 /// `load latency`
 #[derive(Debug, Clone, Args)]
 pub(crate) struct LatencyArgs {
@@ -134,17 +166,104 @@ pub(crate) struct LatencyArgs {
     pub(crate) count: u32,
 }
 
-/// `load memory`
+/// `load flight`
 #[derive(Debug, Clone, Args)]
-pub(crate) struct MemoryArgs {
+pub(crate) struct FlightArgs {
     #[command(flatten)]
     pub(crate) target: Target,
+    /// Whose videos.
+    #[arg(long, value_enum, default_value_t = At::Demo)]
+    pub(crate) at: At,
     /// How many jobs are in flight at once.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) count: u32,
+    /// How long a simulated provider takes for each; the demo provider takes ten minutes.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3_600))]
+    pub(crate) latency_seconds: u32,
+    /// Submits per second; as fast as they are answered unless given. So many times the latency is
+    /// what can be in flight.
+    #[arg(long, value_parser = rate)]
+    pub(crate) rate: Option<f64>,
+    /// The simulated provider cannot call us: every result is found by polling.
+    #[arg(long)]
+    pub(crate) no_callbacks: bool,
+    /// How long work is watched while nothing happens, before the first job and with all in flight.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=600))]
+    pub(crate) window_seconds: u32,
     /// Give up after this time.
     #[arg(long, default_value_t = 600)]
     pub(crate) timeout_seconds: u32,
+}
+
+/// `load timing`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TimingArgs {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// Tries for known addresses, and as many for unknown ones.
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
+    pub(crate) tries: u32,
+    /// How many known addresses there are; after a few mails to one, the rest is not sent.
+    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) known: u32,
+    /// Repeats a mix of known and unknown.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+}
+
+/// `load auth-cost`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AuthCostArgs {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(flatten)]
+    pub(crate) pace: Pace,
+    /// How often each of the two is measured.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub(crate) rounds: u16,
+    /// The provider takes this long, as in `load submit`.
+    #[arg(long, default_value_t = 600)]
+    pub(crate) delay_seconds: u32,
+}
+
+/// `load retention`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RetentionArgs {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// Rows of the usage log whose time is over.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    pub(crate) usage_rows: u32,
+    /// Media objects whose time is over.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) media: u32,
+    /// Connections that submit.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub(crate) connections: u16,
+    /// How long submits are measured without retention.
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..=600))]
+    pub(crate) idle_seconds: u16,
+    /// Give up after this time.
+    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u16).range(1..=7_200))]
+    pub(crate) timeout_seconds: u16,
+}
+
+/// Where the jobs of `load flight` run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum At {
+    /// The demo provider.
+    Demo,
+    /// fal.ai, simulated.
+    Fal,
+    /// kie.ai, simulated; it takes 20 new jobs within 10 seconds.
+    Kie,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate.is_finite() && rate > 0.0 => Ok(rate),
+        _ => Err("write it as a number above zero".to_owned()),
+    }
 }
 
 fn loopback(text: &str) -> Result<SocketAddr, String> {

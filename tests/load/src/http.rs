@@ -3,7 +3,11 @@
 //! It knows `Content-Length` bodies only and refuses anything else rather than guess. A request is
 //! a ready byte string, so that a loop over one request formats nothing.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use serde::de::DeserializeOwned;
 use tokio::{
@@ -49,6 +53,16 @@ pub(crate) fn request(method: &str, path: &str, key: &str, body: Option<(&str, &
         None => text += "\r\n",
     }
     text.into_bytes()
+}
+
+/// The bytes of a request of nobody's, sent on by a proxy for a client at this address.
+pub(crate) fn anonymous(path: &str, client: Ipv4Addr, json: &str) -> Vec<u8> {
+    let length = json.len();
+    format!(
+        "POST {path} HTTP/1.1\r\nhost: load\r\ncf-connecting-ip: {client}\r\n\
+         content-type: application/json\r\ncontent-length: {length}\r\n\r\n{json}"
+    )
+    .into_bytes()
 }
 
 /// A connection. After an error it is not used again: where the next answer begins is unknown.

@@ -9,12 +9,14 @@ mod closed_loop;
 mod http;
 mod machine;
 mod pgbench;
+mod planted;
 mod report;
 mod server;
 mod services;
 mod stats;
 mod tenants;
 mod trials;
+mod welch;
 
 use std::{io::Write, process::ExitCode};
 
@@ -39,5 +41,7 @@ async fn run(cli: &cli::Cli) -> anyhow::Result<()> {
     let mut report = Report::new(machine::describe());
     trials::run(cli, &mut report).await?;
     let text = if cli.json { report.json()? } else { report.table() };
-    writeln!(std::io::stdout(), "{text}").context("writing the results")
+    writeln!(std::io::stdout(), "{text}").context("writing the results")?;
+    anyhow::ensure!(report.failures().is_empty(), "{}", report.failures().join("; "));
+    Ok(())
 }

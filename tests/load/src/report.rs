@@ -10,11 +10,12 @@ pub(crate) type Row = Vec<(&'static str, Value)>;
 pub(crate) struct Report {
     machine: Row,
     rows: Vec<Row>,
+    failures: Vec<String>,
 }
 
 impl Report {
     pub(crate) fn new(machine: Row) -> Self {
-        Self { machine, rows: Vec::new() }
+        Self { machine, rows: Vec::new(), failures: Vec::new() }
     }
 
     /// Adds a row; neighbours with the same names form one table.
@@ -25,6 +26,15 @@ impl Report {
     /// Adds a fact about the servers to what is said about the machine.
     pub(crate) fn note(&mut self, name: &'static str, value: impl Into<Value>) {
         self.machine.push((name, value.into()));
+    }
+
+    /// Says that a target was missed; the program then ends with an error, after its table.
+    pub(crate) fn fail(&mut self, what: String) {
+        self.failures.push(what);
+    }
+
+    pub(crate) fn failures(&self) -> &[String] {
+        &self.failures
     }
 
     pub(crate) fn json(&self) -> serde_json::Result<String> {

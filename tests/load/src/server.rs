@@ -25,6 +25,12 @@ use crate::{
 /// How long a server may take to start or to stop.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The limits on requests.
+const LIMITS: [&str; 4] =
+    ["REQUESTS_PER_ADDRESS", "ANONYMOUS_PER_ADDRESS", "REQUESTS_PER_KEY", "REQUESTS_PER_WORKSPACE"];
+/// The database's name on a PostgreSQL of ours.
+const DATABASE: &str = "tiktomato";
+
 /// One process of ours.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -34,11 +40,15 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Its resident memory in KiB.
-    pub(crate) fn resident_kib(&self) -> anyhow::Result<u64> {
-        let field = machine::field(&format!("/proc/{}/status", self.child.id()), "VmRSS");
-        let number = field.trim_end_matches(" kB");
-        number.parse().with_context(|| format!("{}: VmRSS is {field}", self.name))
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A field of its status that is memory, such as `VmRSS` or its peak `VmHWM`, in KiB.
+    pub(crate) fn memory_kib(&self, field: &str) -> anyhow::Result<u64> {
+        let value = machine::field(&format!("/proc/{}/status", self.child.id()), field);
+        let number = value.trim_end_matches(" kB");
+        number.parse().with_context(|| format!("{}: {field} is {value}", self.name))
     }
 }
 
@@ -69,7 +79,7 @@ impl Servers {
         let folder = tempfile::Builder::new().prefix("tt-load.").tempdir()?;
         // PostgreSQL's user has to get in.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
-        let gateway = free_port()?;
+        let gateway = listens_at(settings)?;
         let mut env = vec![
             ("TIKTOMATO_DATA".to_owned(), folder.path().join("data").display().to_string()),
             ("TIKTOMATO__DEMO__ENABLED".to_owned(), "false".to_owned()),
@@ -80,13 +90,17 @@ impl Servers {
         for limit in ["ADDRESS", "KEY", "WORKSPACE"] {
             env.push((format!("TIKTOMATO__LIMITS__REQUESTS_PER_{limit}"), "0".to_owned()));
         }
+        // A generator of load is one client that asks as often as it can.
+        for limit in LIMITS {
+            env.push((format!("TIKTOMATO__LIMITS__{limit}"), "1000000000".to_owned()));
+        }
         env.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
         let binary = target.binary.clone().map_or_else(beside_this, Ok)?;
         let (mut postgres, mut redis) = (None, None);
         if target.backend == Backend::Postgres {
             let database = Postgres::start(folder.path(), target.postgres_bin.as_deref())?;
             let queue = Redis::start(folder.path())?;
-            env.push(("DATABASE_URL".to_owned(), database.create_database("tiktomato")?));
+            env.push(("DATABASE_URL".to_owned(), database.create_database(DATABASE)?));
             env.push(("REDIS_URL".to_owned(), queue.url()));
             env.push(("TIKTOMATO__SECRETS__MASTER".to_owned(), "only-for-a-benchmark".repeat(2)));
             (postgres, redis) = (Some(database), Some(queue));
@@ -103,7 +117,9 @@ impl Servers {
             Backend::Postgres => {
                 output(self.command().args(["migrate", "up"]))?;
                 self.spawn("gateway", &["gateway"])?;
-                let pool = format!("demo={}", target.pool);
+                // What was said last counts.
+                let pool = self.env.iter().rfind(|(name, _)| name == "TIKTOMATO__WORKERS__POOLS");
+                let pool = pool.map_or_else(String::new, |(_, pool)| pool.clone());
                 self.spawn("workers", &["workers", "--pool", &pool])?;
                 self.spawn("scheduler", &["scheduler"])?;
             }
@@ -152,6 +168,30 @@ impl Servers {
         serde_json::from_str(&text).with_context(|| format!("admin {arguments:?} printed {text}"))
     }
 
+    /// Where the database is.
+    pub(crate) fn database_url(&self) -> String {
+        let found = self.env.iter().find(|(name, _)| name == "DATABASE_URL");
+        let file = self.folder.path().join("data/tiktomato.db");
+        found.map_or_else(|| format!("sqlite://{}?mode=rw", file.display()), |(_, url)| url.clone())
+    }
+
+    /// What the servers keep in files.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// What PostgreSQL answers to a query: a line for each row, cells between `|`.
+    pub(crate) fn query(&self, sql: &str) -> anyhow::Result<String> {
+        let postgres = self.postgres.as_ref().context("there is no PostgreSQL")?;
+        output(postgres.client("psql").args(["-At", "-d", DATABASE, "-c", sql]))
+    }
+
+    /// The one number that PostgreSQL answers to a query.
+    pub(crate) fn number(&self, sql: &str) -> anyhow::Result<i64> {
+        let text = self.query(sql)?;
+        text.trim().parse().with_context(|| format!("{sql}: {text}"))
+    }
+
     /// The text of every process' `/metrics`.
     pub(crate) async fn metrics(&self) -> anyhow::Result<String> {
         let mut all = String::new();
@@ -161,6 +201,14 @@ impl Servers {
             all += &String::from_utf8_lossy(&reply.body);
         }
         Ok(all)
+    }
+}
+
+/// Where the gateway is told to listen, if it is; else somewhere.
+fn listens_at(settings: &[(&str, String)]) -> anyhow::Result<SocketAddr> {
+    match settings.iter().find(|(name, _)| *name == "TIKTOMATO__GATEWAY__LISTEN") {
+        Some((_, address)) => Ok(address.parse()?),
+        None => free_port(),
     }
 }
 

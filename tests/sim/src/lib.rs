@@ -4,6 +4,7 @@
 //! | module | what |
 //! |---|---|
 //! | `serve` | HTTP/1 on loopback; an answer can be lost |
+//! | `tls` | certificates for clients that insist on TLS |
 //! | `faults` | rules: what goes wrong, for which request, how often |
 //! | `record` | every accepted request and what it costs |
 //! | `media` | pictures and short films |
@@ -23,3 +24,4 @@ pub mod kie;
 pub mod media;
 pub mod record;
 pub mod serve;
+pub mod tls;

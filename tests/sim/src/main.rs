@@ -1,7 +1,10 @@
 //! Starts a simulator by hand.
 
+use std::{io, path::PathBuf};
+
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
+use sim::serve::Door;
 
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -13,15 +16,13 @@ struct Arguments {
 enum Service {
     /// Hugging Face's hub and router.
     Huggingface {
-        /// On loopback.
-        #[arg(long)]
-        port: u16,
+        #[command(flatten)]
+        place: Place,
     },
     /// kie.ai's market API.
     Kie {
-        /// On loopback.
-        #[arg(long)]
-        port: u16,
+        #[command(flatten)]
+        place: Place,
     },
     /// Google's sign-in.
     Google {
@@ -31,9 +32,8 @@ enum Service {
     },
     /// fal.ai's queue.
     Fal {
-        /// On loopback.
-        #[arg(long)]
-        port: u16,
+        #[command(flatten)]
+        place: Place,
         /// The key that it lets in.
         #[arg(long, default_value = sim::fal::KEY)]
         key: String,
@@ -43,11 +43,31 @@ enum Service {
     },
 }
 
+#[derive(Debug, Args)]
+struct Place {
+    /// On loopback; 0 takes any.
+    #[arg(long)]
+    port: u16,
+    /// Speak TLS. A certificate is made in this folder (by openssl), and `ca.pem`, which the
+    /// client is to trust.
+    #[arg(long, value_name = "FOLDER")]
+    tls: Option<PathBuf>,
+}
+
+impl Place {
+    async fn door(&self) -> io::Result<Door> {
+        match &self.tls {
+            None => Door::plain(self.port).await,
+            Some(folder) => Door::secure(self.port, folder).await,
+        }
+    }
+}
+
 #[tokio::main]
 async fn main() -> Result<()> {
     match Arguments::parse().service {
-        Service::Huggingface { port } => {
-            let (sim, server) = sim::huggingface::start(port).await?;
+        Service::Huggingface { place } => {
+            let (sim, server) = sim::huggingface::start_behind(place.door().await?);
             say(&format!(
                 "Hugging Face is simulated at {base}\n\n\
                  HF_TOKEN={token} TIKTOMATO__PROVIDERS__HF_URL={base} \
@@ -59,8 +79,8 @@ async fn main() -> Result<()> {
             ));
             server.forever().await?;
         }
-        Service::Kie { port } => {
-            let (sim, server) = sim::kie::start(port).await?;
+        Service::Kie { place } => {
+            let (sim, server) = sim::kie::start_behind(place.door().await?)?;
             say(&format!(
                 "kie.ai is simulated at {base}\n\n\
                  KIE_API_KEY={key} TIKTOMATO__PROVIDERS__KIE_URL={base} \
@@ -84,8 +104,8 @@ async fn main() -> Result<()> {
             ));
             server.forever().await?;
         }
-        Service::Fal { port, key, user_id } => {
-            let (sim, server) = sim::fal::start_as(port, &key, &user_id).await?;
+        Service::Fal { place, key, user_id } => {
+            let (sim, server) = sim::fal::start_as(place.door().await?, &key, &user_id)?;
             say(&format!(
                 "fal.ai is simulated at {base}\n\n\
                  FAL_KEY={key} TIKTOMATO__PROVIDERS__FAL_URL={base} \

@@ -21,6 +21,8 @@ use futures::stream::BoxStream;
 use http::HeaderMap;
 use url::Url;
 
+use crate::retry::Retries;
+
 /// What is asked of a provider: one attempt of one job on one route.
 #[derive(Debug, Clone)]
 pub struct Call {
@@ -198,10 +200,23 @@ pub trait Provider: Send + Sync + 'static {
     /// What it can do.
     fn capabilities(&self) -> Capabilities;
 
+    /// The budget for repeating what is safe to repeat.
+    fn retries(&self) -> &Retries;
+
+    /// Whether its failures say something about its health.
+    fn feeds_breakers(&self) -> bool {
+        true
+    }
+
     /// Whether media of the input comes as `data:` URIs instead of links: for a provider that runs
     /// here and fetches nothing.
     fn takes_bytes(&self) -> bool {
         false
+    }
+
+    /// How often all processes together may look at calls within a second, where the provider says.
+    fn looks_per_second(&self) -> Option<f64> {
+        None
     }
 
     /// The longest that one submit may take; a worker needs a lease longer than this.

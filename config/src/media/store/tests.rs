@@ -73,6 +73,60 @@ async fn a_picture_comes_back_as_it_was_stored() {
     assert!(matches!(f.store.head(f.key.as_str()).await, Err(MediaError::NotFound)));
 }
 
+/// A picture whose file is exactly this long: what follows its end is padding.
+fn padded(length: usize) -> Bytes {
+    let mut bytes = png(400, 300).to_vec();
+    bytes.resize(length, 0);
+    bytes.into()
+}
+
+#[tokio::test]
+async fn a_picture_may_have_50_megabytes_and_no_byte_more() {
+    let f = fixture();
+    let most = 50_000_000;
+    let whole = padded(most);
+    let stored = f.store.put(&f.key, in_pieces(&whole, 1 << 20), PutLimits::image()).await.unwrap();
+    assert_eq!((stored.bytes, stored.width), (most as u64, Some(400)));
+    f.store.delete(&f.key).await.unwrap();
+    let more = padded(most + 1);
+    let put = f.store.put(&f.key, in_pieces(&more, 1 << 20), PutLimits::image()).await;
+    assert!(matches!(put, Err(MediaError::TooLarge(50_000_000))), "{put:?}");
+    assert_eq!(f.files(), 0, "nothing of it is left");
+}
+
+#[tokio::test]
+async fn a_large_picture_has_a_thumbnail_that_goes_with_it() {
+    let f = fixture();
+    let put = async |bytes: Bytes, limits| {
+        f.store.put(&f.key, in_pieces(&bytes, 1 << 16), limits).await.unwrap().thumbnail
+    };
+    let small = put(png(1000, 700), PutLimits::image()).await.unwrap();
+    assert_eq!((small.width, small.height, small.content_type.mime()), (320, 224, "image/jpeg"));
+    let key = f.key.thumbnail().unwrap();
+    let file = f.store.head(key.as_str()).await.unwrap();
+    assert_eq!(file, File { bytes: small.bytes, content_type: "image/jpeg" });
+    assert_eq!(f.files(), 2);
+    f.store.delete(&f.key).await.unwrap();
+    assert_eq!(f.files(), 0);
+    // Small ones, and what users hand in, have none.
+    assert_eq!(put(png(320, 320), PutLimits::image()).await, None);
+    assert_eq!(put(png(1000, 700), PutLimits::upload()).await, None);
+    assert_eq!(f.files(), 1);
+}
+
+/// The picture is what was paid for; it is stored all the same.
+#[tokio::test]
+async fn a_thumbnail_that_cannot_be_stored_is_left_out() {
+    let f = fixture();
+    let name = f.key.thumbnail().unwrap();
+    let in_the_way = f.folder.path().join(name.as_str()).join("x");
+    std::fs::create_dir_all(in_the_way).unwrap();
+    let bytes = png(1000, 700);
+    let stored = f.store.put(&f.key, in_pieces(&bytes, 999), PutLimits::image()).await.unwrap();
+    assert_eq!(stored.thumbnail, None);
+    assert_eq!(f.store.head(f.key.as_str()).await.unwrap().bytes, bytes.len() as u64);
+}
+
 #[tokio::test]
 async fn what_is_not_whole_and_right_leaves_nothing() {
     let f = fixture();
@@ -83,7 +137,7 @@ async fn what_is_not_whole_and_right_leaves_nothing() {
     assert!(matches!(f.refused(bytes.clone(), PutLimits::video()).await, MediaError::WrongType));
     let half = bytes.slice(..bytes.len() / 2);
     assert!(matches!(f.refused(half, PutLimits::image()).await, MediaError::Unreadable(_)));
-    let small = PutLimits { kind: Kind::Image, bytes: 20 };
+    let small = PutLimits { bytes: 20, ..PutLimits::upload() };
     assert!(matches!(f.refused(bytes.clone(), small).await, MediaError::TooLarge(20)));
 
     let broken = stream::iter([Ok(bytes.slice(..40)), Err(io::Error::other("reset"))]);

@@ -29,6 +29,11 @@ pub(super) struct Inventory {
     pub(super) job_run: HistogramVec,
     pub(super) provider_requests: IntCounterVec,
     pub(super) provider_request: HistogramVec,
+    pub(super) provider_throttles: IntCounterVec,
+    pub(super) provider_cost: IntCounterVec,
+    pub(super) provider_captured: IntCounterVec,
+    pub(super) provider_retries: IntCounterVec,
+    pub(super) provider_retries_unpaid: IntCounterVec,
     pub(super) credits: IntCounterVec,
     pub(super) retention_deleted: IntCounterVec,
     pub(super) http_requests: IntCounterVec,
@@ -42,6 +47,11 @@ pub(super) struct Inventory {
     pub(super) queue_oldest: GaugeVec,
     pub(super) jobs_in_flight: IntGaugeVec,
     pub(super) pool_capacity: IntGaugeVec,
+    pub(super) provider_in_flight: IntGaugeVec,
+    pub(super) pool_max_in_flight: IntGaugeVec,
+    pub(super) provider_breaker: IntGaugeVec,
+    pub(super) provider_switched_off: IntGaugeVec,
+    pub(super) provider_account_problem: IntGaugeVec,
     /// Without labels, and yet a vector: only a vector can be empty.
     pub(super) ledger_violations: IntGaugeVec,
 
@@ -60,6 +70,11 @@ impl Inventory {
             job_run: new.seconds("job_run_seconds", "From the first claim to the end.", &["pool", "provider"], &JOB_SECONDS)?,
             provider_requests: new.counter("provider_requests_total", "Calls to providers.", &["provider", "operation", "outcome"])?,
             provider_request: new.seconds("provider_request_seconds", "How long providers took to answer.", &["provider", "operation"], &PROVIDER_SECONDS)?,
+            provider_throttles: new.counter("provider_throttles_total", "Submits that a provider turned away for now.", &["provider", "model"])?,
+            provider_cost: new.counter("provider_cost_usd_micros_total", "What calls cost us, where the provider says so, in millionths of a US dollar.", &["provider", "model"])?,
+            provider_captured: new.counter("provider_captured_credits_total", "Credits that users paid for what the provider made; 1,000 are 1 US dollar.", &["provider", "model"])?,
+            provider_retries: new.counter("provider_retries_total", "Calls that were repeated at once.", &["provider", "operation"])?,
+            provider_retries_unpaid: new.counter("provider_retry_budget_exhausted_total", "Calls that were not repeated at once because the budget was used up.", &["provider", "operation"])?,
             credits: new.counter("credits_total", "Credits that were held, captured or released.", &["verb"])?,
             retention_deleted: new.counter("retention_deleted_total", "What was deleted because its time was over.", &["what"])?,
             http_requests: new.counter("http_requests_total", "Requests that were answered.", &["route", "method", "status"])?,
@@ -71,6 +86,11 @@ impl Inventory {
             queue_oldest: new.register(GaugeVec::new(opts("queue_oldest_seconds", "Age of the oldest queued job."), &["pool"])?)?,
             jobs_in_flight: new.gauge("jobs_in_flight", "Jobs that a worker or a provider has.", &["pool", "state"])?,
             pool_capacity: new.gauge("pool_capacity", "Calls that live workers can make at the same time.", &["pool"])?,
+            provider_in_flight: new.gauge("provider_in_flight", "Jobs that a provider has, or may have.", &["provider"])?,
+            pool_max_in_flight: new.gauge("pool_max_in_flight", "The most jobs that a pool may have at its provider, where there is a limit.", &["pool"])?,
+            provider_breaker: new.gauge("provider_breaker", "A route's circuit breaker: 0 closed, 1 half open, 2 open.", &["provider", "model"])?,
+            provider_switched_off: new.gauge("provider_switched_off", "1 where an operator switched a route off.", &["provider", "model"])?,
+            provider_account_problem: new.gauge("provider_account_problem", "1 while a provider refuses our account.", &["provider"])?,
             ledger_violations: new.gauge("ledger_violations", "Broken invariants of the ledger; anything above 0 is an emergency.", &[])?,
             picture: Picture::default(),
         };
@@ -79,12 +99,25 @@ impl Inventory {
     }
 
     pub(super) fn clear_pools(&self) {
-        for gauge in
-            [&self.queue_depth, &self.jobs_waiting, &self.jobs_in_flight, &self.pool_capacity]
-        {
+        for gauge in [
+            &self.queue_depth,
+            &self.jobs_waiting,
+            &self.jobs_in_flight,
+            &self.pool_capacity,
+            &self.provider_in_flight,
+            &self.pool_max_in_flight,
+        ] {
             gauge.reset();
         }
         self.queue_oldest.reset();
+    }
+
+    pub(super) fn clear_routes(&self) {
+        for gauge in
+            [&self.provider_breaker, &self.provider_switched_off, &self.provider_account_problem]
+        {
+            gauge.reset();
+        }
     }
 }
 

@@ -2,6 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use entities::{
+    Timestamp,
+    routing::{Board, Breaker, Report, RouteKey},
+};
+
 use super::*;
 
 fn pool(name: &str) -> PoolGauges {
@@ -13,6 +18,33 @@ fn pool(name: &str) -> PoolGauges {
         oldest_seconds: 1.5,
         in_flight: vec![("running".to_owned(), 7)],
     }
+}
+
+fn at_most(name: &str, most: usize) -> Pools {
+    let key = format!("TIKTOMATO__WORKERS__MAX_IN_FLIGHT__{}", name.to_uppercase());
+    let env = BTreeMap::from([(key, most.to_string())]);
+    let sources =
+        crate::settings::Sources { file: None, env, mode: crate::settings::Mode::Embedded };
+    crate::settings::Settings::load(sources).unwrap().workers.max_in_flight
+}
+
+fn provider() -> ProviderState {
+    let mut breaker = Breaker::default();
+    breaker.record(Report::Account, Timestamp(1_000_000), 0.5);
+    let key = RouteKey::new("demo", "m");
+    let board = Board {
+        now: Timestamp(1_000_000),
+        breakers: [(key.clone(), breaker)].into(),
+        switches: Vec::new(),
+    };
+    let env = BTreeMap::new();
+    let sources =
+        crate::settings::Sources { file: None, env, mode: crate::settings::Mode::Embedded };
+    let settings = crate::settings::Settings::load(sources).unwrap().providers;
+    crate::routes::overview(&board, &[key].into(), &settings)
+        .into_iter()
+        .find(|state| state.provider == "demo")
+        .unwrap()
 }
 
 fn filled() -> Metrics {
@@ -27,7 +59,13 @@ fn filled() -> Metrics {
     metrics.retention_deleted("file", 3);
     let took = Duration::from_millis(3);
     metrics.http_request("/v1/jobs/{id}", "GET", "200", took);
-    metrics.pools(&[pool("demo")]);
+    metrics.pools(&[pool("demo")], &at_most("demo", 9));
+    metrics.provider_throttle("fal", "m");
+    metrics.provider_cost("fal", "m", 3_000);
+    metrics.provider_captured("fal", "m", 8);
+    metrics.provider_retry("fal", "poll", true);
+    metrics.provider_retry("fal", "poll", false);
+    metrics.routes(&[provider()]);
     metrics.ledger_violations(0);
     metrics
 }
@@ -67,6 +105,16 @@ fn every_metric_has_the_agreed_name_and_labels() {
         ("job_run_seconds", "pool,provider"),
         ("provider_requests_total", "operation,outcome,provider"),
         ("provider_request_seconds", "operation,provider"),
+        ("provider_throttles_total", "model,provider"),
+        ("provider_cost_usd_micros_total", "model,provider"),
+        ("provider_captured_credits_total", "model,provider"),
+        ("provider_retries_total", "operation,provider"),
+        ("provider_retry_budget_exhausted_total", "operation,provider"),
+        ("provider_in_flight", "provider"),
+        ("pool_max_in_flight", "pool"),
+        ("provider_breaker", "model,provider"),
+        ("provider_switched_off", "model,provider"),
+        ("provider_account_problem", "provider"),
         ("pool_capacity", "pool"),
         ("credits_total", "verb"),
         ("ledger_violations", ""),
@@ -95,6 +143,12 @@ fn labels_are_in_the_right_order_and_values_add_up() {
         "tiktomato_jobs_in_flight{pool=\"demo\",state=\"storing\"} 0",
         "tiktomato_queue_oldest_seconds{pool=\"demo\"} 1.5",
         "tiktomato_ledger_violations 0",
+        "tiktomato_provider_in_flight{provider=\"demo\"} 7",
+        "tiktomato_pool_max_in_flight{pool=\"demo\"} 9",
+        "tiktomato_provider_breaker{model=\"m\",provider=\"demo\"} 2",
+        "tiktomato_provider_switched_off{model=\"m\",provider=\"demo\"} 0",
+        "tiktomato_provider_account_problem{provider=\"demo\"} 1",
+        "tiktomato_provider_cost_usd_micros_total{model=\"m\",provider=\"fal\"} 3000",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} not in\n{text}");
     }
@@ -104,7 +158,7 @@ fn labels_are_in_the_right_order_and_values_add_up() {
 #[test]
 fn a_pool_that_is_gone_is_shown_no_more() {
     let metrics = filled();
-    metrics.pools(&[pool("fal")]);
+    metrics.pools(&[pool("fal")], &at_most("fal", 3));
     let text = metrics.text().unwrap();
     assert!(text.contains("tiktomato_queue_depth{pool=\"fal\"} 3"), "{text}");
     assert!(!text.contains("tiktomato_queue_depth{pool=\"demo\"}"), "{text}");
@@ -121,6 +175,11 @@ fn only_the_leader_tells_about_the_cluster() {
         "queue_oldest_seconds",
         "jobs_in_flight",
         "pool_capacity",
+        "provider_in_flight",
+        "pool_max_in_flight",
+        "provider_breaker",
+        "provider_switched_off",
+        "provider_account_problem",
         "ledger_violations",
     ] {
         assert!(!families.contains_key(&format!("tiktomato_{name}")), "{name}");

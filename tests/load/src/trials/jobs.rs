@@ -20,7 +20,8 @@ use crate::{
 };
 
 pub(super) async fn run(args: &JobsArgs, report: &mut Report) -> anyhow::Result<()> {
-    let mut bench = Bench::prepare(&args.target, &[], report).await?;
+    let at_once = [("TIKTOMATO__PROVIDERS__DEMO_AT_ONCE", (!args.polled).to_string())];
+    let mut bench = Bench::prepare(&args.target, &at_once, report).await?;
     let began = Instant::now();
     submit_all(&bench, args.count, args.connections, 0).await?;
     let submitted = began.elapsed();
@@ -39,6 +40,7 @@ pub(super) async fn run(args: &JobsArgs, report: &mut Report) -> anyhow::Result<
     }
     report.row(vec![
         ("what", format!("jobs {}", bench.name).into()),
+        ("provider", if args.polled { "is polled" } else { "answers at once" }.into()),
         ("count", args.count.into()),
         ("submitted after s", rounded(submitted.as_secs_f64())),
         ("settled after s", rounded(settled.as_secs_f64())),

@@ -1,10 +1,14 @@
 //! One module for each thing that is measured.
 
+mod auth_cost;
+mod flight;
 mod get;
 mod jobs;
 mod latency;
-mod memory;
+mod queue;
+mod retention;
 mod submit;
+mod timing;
 
 use std::time::Duration;
 
@@ -21,8 +25,12 @@ pub(crate) async fn run(cli: &Cli, report: &mut Report) -> anyhow::Result<()> {
         Trial::Submit(args) => submit::run(args, report).await,
         Trial::Jobs(args) => jobs::run(args, report).await,
         Trial::Get(args) => get::run(args, report).await,
+        Trial::Queue(args) => queue::run(args, report).await,
         Trial::Latency(args) => latency::run(args, report).await,
-        Trial::Memory(args) => memory::run(args, report).await,
+        Trial::Timing(args) => timing::run(args, report).await,
+        Trial::AuthCost(args) => auth_cost::run(args, report).await,
+        Trial::Retention(args) => retention::run(args, report).await,
+        Trial::Flight(args) => flight::run(args, report).await,
     }
 }
 
@@ -51,6 +59,11 @@ fn percentiles(summary: Option<Summary>) -> Row {
 /// Milliseconds to the hundredth.
 fn millis(time: Duration) -> Value {
     json!((time.as_secs_f64() * 1e5).round() / 100.0)
+}
+
+/// Seconds to the hundredth.
+fn seconds_of(time: Duration) -> Value {
+    json!((time.as_secs_f64() * 100.0).round() / 100.0)
 }
 
 fn per_second(count: usize, seconds: u16) -> f64 {

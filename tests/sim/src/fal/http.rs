@@ -18,7 +18,10 @@ use super::{
     request::{New, Outcome, Request, Stage},
     run,
 };
-use crate::{record::Entry, serve::lost};
+use crate::{
+    record::{Entry, authorization},
+    serve::lost,
+};
 
 pub(super) fn router(fal: Fal) -> Router {
     Router::new()
@@ -172,8 +175,10 @@ async fn submit(
         id: request.id.clone(),
         model: model.to_owned(),
         input,
+        authorization: authorization(headers),
         callback: request.callback.clone(),
         ended: None,
+        ended_at: None,
         billed_units: 0.0,
         deliveries: Vec::new(),
     });

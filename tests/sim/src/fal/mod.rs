@@ -21,15 +21,13 @@ use std::{
     time::Duration,
 };
 
-use self::{
-    fault::Fault,
-    request::{Request, Stage},
-    webhook::Signer,
-};
+use self::{fault::Fault, request::Request, webhook::Signer};
+pub use webhook::TRIES;
+
 use crate::{
     faults::Rules,
     record::{Entry, Record},
-    serve::{self, Server},
+    serve::{self, Door, Server},
 };
 
 /// The key that it lets in unless told otherwise.
@@ -53,6 +51,8 @@ struct Inner {
     requests: Mutex<HashMap<String, Arc<Request>>>,
     signer: Mutex<Signer>,
     key_reads: std::sync::atomic::AtomicUsize,
+    /// How many requests wait.
+    queued: std::sync::atomic::AtomicUsize,
     /// Requests wait until they are let go.
     held: AtomicBool,
     /// The account is locked: nothing is accepted.
@@ -65,18 +65,17 @@ struct Inner {
 /// # Errors
 /// When there is none.
 pub async fn start() -> io::Result<(Fal, Server)> {
-    start_as(0, KEY, USER).await
+    start_as(Door::plain(0).await?, KEY, USER)
 }
 
-/// Starts it on a port (0: any) with this key and this account.
+/// Starts it behind a door, with this key and this account.
 ///
 /// # Errors
-/// When the port is taken.
+/// When no key for signatures can be made.
 #[expect(clippy::disallowed_methods, reason = "its client calls whoever asked to be called")]
-pub async fn start_as(port: u16, key: &str, user_id: &str) -> io::Result<(Fal, Server)> {
+pub fn start_as(door: Door, key: &str, user_id: &str) -> io::Result<(Fal, Server)> {
     // Another test may have done it.
     drop(rustls::crypto::ring::default_provider().install_default());
-    let (listener, base) = serve::listen(port).await?;
     let client = reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
@@ -84,7 +83,7 @@ pub async fn start_as(port: u16, key: &str, user_id: &str) -> io::Result<(Fal, S
         .build()
         .map_err(io::Error::other)?;
     let fal = Fal(Arc::new(Inner {
-        base,
+        base: door.base().to_owned(),
         key: key.to_owned(),
         user_id: user_id.to_owned(),
         rules: Rules::default(),
@@ -92,11 +91,12 @@ pub async fn start_as(port: u16, key: &str, user_id: &str) -> io::Result<(Fal, S
         requests: Mutex::default(),
         signer: Mutex::new(Signer::new()?),
         key_reads: Default::default(),
+        queued: Default::default(),
         held: AtomicBool::new(false),
         locked: AtomicBool::new(false),
         client,
     }));
-    let server = serve::serve(listener, http::router(fal.clone()))?;
+    let server = serve::serve(door, http::router(fal.clone()));
     Ok((fal, server))
 }
 
@@ -180,7 +180,7 @@ impl Fal {
     }
 
     fn waiting(&self) -> usize {
-        self.requests().values().filter(|request| request.stage() == Stage::Queued).count()
+        self.0.queued.load(Ordering::SeqCst)
     }
 
     fn signer(&self) -> MutexGuard<'_, Signer> {

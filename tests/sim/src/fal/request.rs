@@ -40,6 +40,7 @@ pub(super) struct Request {
     state: Mutex<State>,
     stage: watch::Sender<Stage>,
     released: watch::Sender<bool>,
+    cancel: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -48,7 +49,6 @@ struct State {
     media: Vec<Media>,
     units: f64,
     expired: bool,
-    cancel: bool,
 }
 
 /// What a request is made of.
@@ -74,6 +74,7 @@ impl Request {
             state: Mutex::default(),
             stage: watch::Sender::new(Stage::Queued),
             released: watch::Sender::new(!new.held),
+            cancel: watch::Sender::new(false),
         }
     }
 
@@ -144,12 +145,18 @@ impl Request {
     }
 
     pub(super) fn ask_to_cancel(&self) {
-        self.state().cancel = true;
+        self.cancel.send_replace(true);
         self.release();
     }
 
     pub(super) fn is_to_be_canceled(&self) -> bool {
-        self.state().cancel
+        *self.cancel.borrow()
+    }
+
+    /// Until it is to be canceled.
+    pub(super) async fn to_be_canceled(&self) {
+        // The sender lives as long as the request.
+        drop(self.cancel.subscribe().wait_for(|cancel| *cancel).await);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

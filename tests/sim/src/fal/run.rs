@@ -1,6 +1,9 @@
 //! Running a request: it waits, runs, ends, is billed, and its callback goes out.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 
@@ -17,7 +20,7 @@ const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(super) async fn run(fal: Fal, request: Arc<Request>) {
     let faults = Faults::of(&fal, &request);
-    let ended = match wait(&request, &faults).await {
+    let ended = match wait(&fal, &request, &faults).await {
         Some(failure) => (Outcome::Error(failure, true), Vec::new(), 0.0, "canceled"),
         None => make(&fal, &request, faults).await,
     };
@@ -26,8 +29,7 @@ pub(super) async fn run(fal: Fal, request: Arc<Request>) {
         return;
     }
     fal.0.record.change(&request.id, |entry| {
-        entry.ended = Some(word.to_owned());
-        entry.billed_units = units;
+        entry.end(word, units);
     });
     webhook::report(&fal, &request).await;
 }
@@ -78,8 +80,25 @@ impl Faults {
     }
 }
 
+/// One of those that wait, until it is dropped.
+struct Queued(Fal);
+
+impl Queued {
+    fn of(fal: &Fal) -> Self {
+        fal.0.queued.fetch_add(1, Ordering::SeqCst);
+        Self(fal.clone())
+    }
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.0.0.queued.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// Waits as long as the request takes. `Some`: it ends like this before.
-async fn wait(request: &Request, faults: &Faults) -> Option<Failure> {
+async fn wait(fal: &Fal, request: &Request, faults: &Faults) -> Option<Failure> {
+    let queued = Queued::of(fal);
     let canceled = || Failure::typed(499, "client_cancelled");
     let deadline = request.start_timeout.unwrap_or(FOREVER);
     let started = async {
@@ -89,16 +108,12 @@ async fn wait(request: &Request, faults: &Faults) -> Option<Failure> {
         // A short wait, so that a request is seen in the queue too.
         tokio::time::sleep(faults.time / 3).await;
     };
-    let cancel = async {
-        while !request.is_to_be_canceled() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
     tokio::select! {
         () = started => {}
-        () = cancel => return Some(canceled()),
+        () = request.to_be_canceled() => return Some(canceled()),
         () = tokio::time::sleep(deadline) => return Some(Failure::start_deadline()),
     }
+    drop(queued);
     request.start();
     if faults.stall {
         tokio::time::sleep(FOREVER).await;

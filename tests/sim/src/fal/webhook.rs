@@ -17,9 +17,11 @@ use super::{
 };
 
 /// How often a callback that is not taken is sent.
-const TRIES: usize = 10;
-/// How soon it is sent again.
+pub const TRIES: usize = 10;
+/// How soon it is sent again; each time twice as long,
 const AGAIN: Duration = Duration::from_millis(500);
+/// but never longer than this. The service itself takes hours for it.
+const RAREST: Duration = Duration::from_secs(5);
 
 /// The keys that sign.
 pub(super) struct Signer {
@@ -80,11 +82,13 @@ pub(super) async fn report(fal: &Fal, request: &Arc<Request>) {
     }
     let times = if fault == Some(CallbackFault::Twice) { 2 } else { 1 };
     for _ in 0..times {
+        let mut wait = AGAIN;
         for _ in 0..TRIES {
             if matches!(deliver(fal, request, fault.as_ref()).await, Ok(200..=299)) {
                 break;
             }
-            tokio::time::sleep(AGAIN).await;
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(RAREST);
         }
     }
 }

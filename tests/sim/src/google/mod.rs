@@ -26,7 +26,7 @@ use serde_json::Value;
 use self::fault::Fault;
 use crate::{
     faults::Rules,
-    serve::{self, Server},
+    serve::{self, Door, Server},
 };
 
 /// The client that it knows.
@@ -99,9 +99,9 @@ struct Inner {
 /// # Errors
 /// When the port is taken.
 pub async fn start(port: u16) -> io::Result<(Google, Server)> {
-    let (listener, base) = serve::listen(port).await?;
+    let door = Door::plain(port).await?;
     let google = Google(Arc::new(Inner {
-        base,
+        base: door.base().to_owned(),
         rules: Rules::default(),
         person: Mutex::new(Person::new("100000000000000000001", "person@example.com")),
         grants: Mutex::default(),
@@ -109,7 +109,7 @@ pub async fn start(port: u16) -> io::Result<(Google, Server)> {
         key: AtomicUsize::new(0),
         key_reads: AtomicUsize::new(0),
     }));
-    let server = serve::serve(listener, http::router(google.clone()))?;
+    let server = serve::serve(door, http::router(google.clone()));
     Ok((google, server))
 }
 

@@ -26,7 +26,7 @@ pub(super) fn kid(key: usize) -> String {
 
 fn pair(key: usize) -> signature::RsaKeyPair {
     #[expect(clippy::expect_used, reason = "the keys are part of this program")]
-    signature::RsaKeyPair::from_pkcs8(KEYS[key % KEYS.len()]).expect("a key of this program")
+    signature::RsaKeyPair::from_der(KEYS[key % KEYS.len()]).expect("a key of this program")
 }
 
 /// A key as it is published.

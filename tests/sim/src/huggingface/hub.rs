@@ -6,7 +6,7 @@ use axum::{
     extract::{Path, State},
     response::{IntoResponse as _, Response},
 };
-use http::StatusCode;
+use http::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -29,6 +29,7 @@ pub enum Shape {
 pub(super) async fn model(
     State(hf): State<HuggingFace>,
     Path((owner, name)): Path<(String, String)>,
+    uri: Uri,
 ) -> Response {
     hf.0.hub_reads.fetch_add(1, Ordering::SeqCst);
     let shape = *hf.0.shape.lock().unwrap_or_else(PoisonError::into_inner);
@@ -48,7 +49,20 @@ pub(super) async fn model(
             Value::Object(object)
         }
     };
-    axum::Json(json!({"_id": "x", "id": id, "inferenceProviderMapping": mapping})).into_response()
+    let mut body = json!({"_id": "621ffdc136468d709f17ddb4", "id": id});
+    // Who asks for some fields gets these alone. The official client leaves the brackets out.
+    let query = uri.query().unwrap_or_default();
+    let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+    let expanded = pairs.any(|(name, _)| name == "expand[]" || name == "expand");
+    if expanded {
+        body["inferenceProviderMapping"] = mapping;
+    } else {
+        let task = task(&name.to_lowercase());
+        body["modelId"] = json!(id);
+        body["pipeline_tag"] = json!(task);
+        body["tags"] = json!([task]);
+    }
+    axum::Json(body).into_response()
 }
 
 fn entries(model: &str) -> Vec<(&'static str, Value)> {

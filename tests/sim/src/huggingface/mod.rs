@@ -27,7 +27,7 @@ use self::{fault::Fault, run::Run};
 use crate::{
     faults::Rules,
     record::{Entry, Record},
-    serve::{self, Server},
+    serve::{self, Door, Server},
 };
 
 pub use hub::Shape;
@@ -62,9 +62,14 @@ struct Inner {
 /// # Errors
 /// When the port is taken.
 pub async fn start(port: u16) -> io::Result<(HuggingFace, Server)> {
-    let (listener, base) = serve::listen(port).await?;
+    Ok(start_behind(Door::plain(port).await?))
+}
+
+/// Starts it behind a door.
+#[must_use]
+pub fn start_behind(door: Door) -> (HuggingFace, Server) {
     let hf = HuggingFace(Arc::new(Inner {
-        base,
+        base: door.base().to_owned(),
         rules: Rules::default(),
         record: Record::default(),
         runs: Mutex::default(),
@@ -74,8 +79,8 @@ pub async fn start(port: u16) -> io::Result<(HuggingFace, Server)> {
         held: AtomicBool::new(false),
         locked: AtomicBool::new(false),
     }));
-    let server = serve::serve(listener, router::router(hf.clone()))?;
-    Ok((hf, server))
+    let server = serve::serve(door, router::router(hf.clone()));
+    (hf, server)
 }
 
 impl HuggingFace {

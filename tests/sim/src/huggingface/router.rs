@@ -19,7 +19,7 @@ use super::{
     hub::{self, is_video},
     run::{Run, Stage},
 };
-use crate::serve::lost;
+use crate::{record::authorization, serve::lost};
 
 pub(super) fn router(hf: HuggingFace) -> Router {
     Router::new()
@@ -109,7 +109,10 @@ impl Asked<'_> {
         });
         match fault {
             Some(SubmitFault::Refuse(refusal)) => Err(refusal),
-            fault => Ok((Run::start(self.hf, model, input, is_video(model)), fault)),
+            fault => {
+                let run = Run::start(self.hf, model, input, authorization(self.headers));
+                Ok((run, fault))
+            }
         }
     }
 
@@ -289,9 +292,15 @@ impl Asked<'_> {
             Err(refused) => return failure(&refused),
         };
         let patience = self.headers.get("prefer").and_then(|wait| wait.to_str().ok());
-        let seconds = patience.and_then(|wait| wait.strip_prefix("wait=")?.parse().ok());
-        // Pictures are usually made in time, videos are not.
-        let wait = if is_video(model) { 0 } else { seconds.unwrap_or(60) };
+        let wait = match patience {
+            // As long as it takes, up to a minute.
+            Some("wait") => 60,
+            // Pictures are usually made in so short a time, videos are not.
+            Some(wait) if !is_video(model) => {
+                wait.strip_prefix("wait=").and_then(|seconds| seconds.parse().ok()).unwrap_or(0)
+            }
+            Some(_) | None => 0,
+        };
         drop(tokio::time::timeout(Duration::from_secs(wait), run.ended()).await);
         let answer = (StatusCode::CREATED, Json(self.prediction(&run))).into_response();
         self.answer(fault, answer).await

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::{
     HuggingFace, RUN,
     fault::{Fault, RunFault},
+    hub::is_video,
 };
 use crate::{
     media::{self, Media},
@@ -39,7 +40,12 @@ pub(super) struct Run {
 
 impl Run {
     /// Accepts a call, and starts it.
-    pub(super) fn start(hf: &HuggingFace, model: &str, input: &Value, video: bool) -> Arc<Self> {
+    pub(super) fn start(
+        hf: &HuggingFace,
+        model: &str,
+        input: &Value,
+        authorization: String,
+    ) -> Arc<Self> {
         let text = input["prompt"].as_str().unwrap_or_default().to_owned();
         let id = uuid::Uuid::new_v4().to_string();
         let app: Vec<&str> = model.split('/').take(2).collect();
@@ -47,7 +53,7 @@ impl Run {
             path: format!("/{}/requests/{id}", app.join("/")),
             id: id.clone(),
             text,
-            video,
+            video: is_video(model),
             stage: watch::Sender::new(Stage::Running),
             released: watch::Sender::new(!hf.is_held()),
             expired: Mutex::new(false),
@@ -56,8 +62,10 @@ impl Run {
             id: id.clone(),
             model: model.to_owned(),
             input: input.clone(),
+            authorization,
             callback: None,
             ended: None,
+            ended_at: None,
             billed_units: 0.0,
             deliveries: Vec::new(),
         });
@@ -129,7 +137,6 @@ async fn go(hf: HuggingFace, run: Arc<Run>) {
     };
     run.stage.send_replace(stage);
     hf.0.record.change(&run.id, |entry| {
-        entry.ended = Some(word.to_owned());
-        entry.billed_units = units;
+        entry.end(word, units);
     });
 }

@@ -16,7 +16,7 @@ use super::{
 };
 
 /// How often a callback that is not taken is sent.
-const TRIES: usize = 3;
+pub const TRIES: usize = 3;
 /// How soon it is sent again.
 const AGAIN: Duration = Duration::from_millis(500);
 

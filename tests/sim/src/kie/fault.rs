@@ -49,19 +49,29 @@ pub struct Refusal {
     /// Whether the words are called `message` instead of `msg`.
     #[serde(default)]
     pub message: bool,
+    /// `Retry-After`, in seconds.
+    #[serde(default)]
+    pub retry_after: Option<u64>,
 }
 
 impl Refusal {
     /// With HTTP status 200.
     #[must_use]
     pub fn inside_200(code: i64, text: &str) -> Self {
-        Self { status: 200, code, text: text.to_owned(), message: false }
+        Self { status: 200, code, text: text.to_owned(), message: false, retry_after: None }
     }
 
     /// With this HTTP status.
     #[must_use]
     pub fn with_status(mut self, status: u16) -> Self {
         self.status = status;
+        self
+    }
+
+    /// With this `Retry-After`.
+    #[must_use]
+    pub fn with_retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
         self
     }
 

@@ -1,6 +1,10 @@
 //! The HTTP side: tasks and media.
 
-use std::{collections::HashMap, sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, atomic::Ordering},
+    time::{Duration, Instant},
+};
 
 use axum::{
     Json, Router,
@@ -21,7 +25,7 @@ use super::{
 };
 use crate::{
     media::{self, Media},
-    record::Entry,
+    record::{Entry, authorization},
     serve::lost,
 };
 
@@ -49,7 +53,11 @@ async fn gateway(request: Request, next: Next) -> Response {
 
 fn refuse(refusal: &Refusal) -> Response {
     let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (status, Json(refusal.body())).into_response()
+    let mut response = (status, Json(refusal.body())).into_response();
+    if let Some(seconds) = refusal.retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+    response
 }
 
 fn good(data: &Value) -> Response {
@@ -65,6 +73,7 @@ fn let_in(headers: &HeaderMap) -> Result<(), Refusal> {
 }
 
 async fn create(State(kie): State<Kie>, headers: HeaderMap, body: Bytes) -> Response {
+    kie.0.creates.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
     if let Err(nobody) = let_in(&headers) {
         return refuse(&nobody);
     }
@@ -92,7 +101,7 @@ async fn create(State(kie): State<Kie>, headers: HeaderMap, body: Bytes) -> Resp
     if let Some(CreateFault::Refuse(refusal)) = &fault {
         return refuse(refusal);
     }
-    let task = accept(&kie, model, input, &request);
+    let task = accept(&kie, model, input, &request, authorization(&headers));
     match fault {
         Some(CreateFault::LoseAnswer) => return lost(),
         Some(CreateFault::Page(status)) => {
@@ -110,7 +119,13 @@ async fn create(State(kie): State<Kie>, headers: HeaderMap, body: Bytes) -> Resp
     good(&json!({"taskId": task.id}))
 }
 
-fn accept(kie: &Kie, model: &str, input: &Value, request: &Value) -> Arc<Task> {
+fn accept(
+    kie: &Kie,
+    model: &str,
+    input: &Value,
+    request: &Value,
+    authorization: String,
+) -> Arc<Task> {
     let slow =
         kie.0.rules.take(input["prompt"].as_str().unwrap_or_default(), |fault| match fault {
             Fault::Run(RunFault::Slow(millis)) => Some(Duration::from_millis(*millis)),
@@ -132,8 +147,10 @@ fn accept(kie: &Kie, model: &str, input: &Value, request: &Value) -> Arc<Task> {
         id: task.id.clone(),
         model: model.to_owned(),
         input: input.clone(),
+        authorization,
         callback: task.callback.clone(),
         ended: None,
+        ended_at: None,
         billed_units: 0.0,
         deliveries: Vec::new(),
     });
@@ -165,8 +182,7 @@ async fn run(kie: Kie, task: Arc<Task>) {
     let word = if matches!(end, End::Success(_)) { "succeeded" } else { "failed" };
     task.finish(end, now_ms());
     kie.0.record.change(&task.id, |entry| {
-        entry.ended = Some(word.to_owned());
-        entry.billed_units = units;
+        entry.end(word, units);
     });
     if !early {
         callback::report(&kie, &task).await;

@@ -23,10 +23,12 @@ use std::{
 };
 
 use self::{fault::Fault, task::Task};
+pub use callback::TRIES;
+
 use crate::{
     faults::Rules,
     record::{Entry, Record},
-    serve::{self, Server},
+    serve::{self, Door, Server},
 };
 
 /// The key that it lets in.
@@ -52,6 +54,8 @@ struct Inner {
     tasks: Mutex<HashMap<String, Arc<Task>>>,
     created: Mutex<VecDeque<Instant>>,
     looks: Mutex<VecDeque<Instant>>,
+    /// When each call that was to create a task came, whatever came of it.
+    creates: Mutex<Vec<Instant>>,
     /// How often a limit was broken.
     refused: AtomicUsize,
     /// Tasks wait until they are let go.
@@ -67,11 +71,18 @@ struct Inner {
 ///
 /// # Errors
 /// When the port is taken.
-#[expect(clippy::disallowed_methods, reason = "its client calls whoever asked to be called")]
 pub async fn start(port: u16) -> io::Result<(Kie, Server)> {
+    start_behind(Door::plain(port).await?)
+}
+
+/// Starts it behind a door.
+///
+/// # Errors
+/// When no client for callbacks can be made.
+#[expect(clippy::disallowed_methods, reason = "its client calls whoever asked to be called")]
+pub fn start_behind(door: Door) -> io::Result<(Kie, Server)> {
     // Another test may have done it.
     drop(rustls::crypto::ring::default_provider().install_default());
-    let (listener, base) = serve::listen(port).await?;
     let client = reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
@@ -79,19 +90,20 @@ pub async fn start(port: u16) -> io::Result<(Kie, Server)> {
         .build()
         .map_err(io::Error::other)?;
     let kie = Kie(Arc::new(Inner {
-        base,
+        base: door.base().to_owned(),
         rules: Rules::default(),
         record: Record::default(),
         tasks: Mutex::default(),
         created: Mutex::default(),
         looks: Mutex::default(),
+        creates: Mutex::default(),
         refused: AtomicUsize::new(0),
         held: AtomicBool::new(false),
         locked: AtomicBool::new(false),
         signed: AtomicBool::new(false),
         client,
     }));
-    let server = serve::serve(listener, http::router(kie.clone()))?;
+    let server = serve::serve(door, http::router(kie.clone()));
     Ok((kie, server))
 }
 
@@ -112,6 +124,12 @@ impl Kie {
     #[must_use]
     pub fn accepted(&self) -> Vec<Entry> {
         self.0.record.entries()
+    }
+
+    /// When each call that was to create a task came, accepted or not.
+    #[must_use]
+    pub fn creates(&self) -> Vec<Instant> {
+        self.0.creates.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How many calls broke one of its limits.

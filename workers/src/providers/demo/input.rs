@@ -22,7 +22,7 @@ pub(super) struct Order {
     pub(super) delay: Duration,
     pub(super) fail: Option<Fail>,
     pub(super) product: Product,
-    /// A picture that shines through: a `data:` URI, or its fingerprint where it was noted.
+    /// A picture that shines through: a `data:` URI.
     pub(super) image: Option<String>,
 }
 

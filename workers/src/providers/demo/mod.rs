@@ -5,8 +5,8 @@
 //! away: it answers a submit with a request id, is polled, can be canceled until it is done, and
 //! finds a call whose answer was lost. What it accepted is in a file of its own, [`accepted`],
 //! which all processes on one data folder share and which survives their death. Results are not
-//! kept: the same request paints the same bytes again. The file does keep the prompts, as an
-//! outside provider would.
+//! kept: the same request paints the same bytes again, from its input, which comes with every look.
+//! Nothing of the input is noted, and after as long as content is kept the request is forgotten.
 //!
 //! Two knobs let people try the platform: `delay_seconds`, and `fail`:
 //!
@@ -18,8 +18,12 @@
 //! | `unavailable` | refused at every submit |
 //! | `unknown` | accepted and noted, but the answer is lost; a lookup finds it |
 //!
-//! Failures that people ask for say nothing about this provider's health: whoever watches the
-//! health of providers (a circuit breaker) leaves out the one called [`NAME`].
+//! With [`DemoProvider::at_once`] a request without a delay is answered with the picture itself, as
+//! some providers do, instead of with an id to be polled by. It then remembers its last picture, so
+//! that the same request again costs it nothing: an instant provider, to measure the platform with.
+//!
+//! Failures that people ask for say nothing about this provider's health: it feeds no circuit
+//! breaker.
 
 mod art;
 mod encode;
@@ -38,6 +42,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use entities::{Timestamp, job::Usage};
 use http::HeaderMap;
 use sha2::{Digest, Sha256};
@@ -47,13 +52,14 @@ use uuid::Uuid;
 pub use self::record::{Acceptance, accepted};
 use self::{
     files::files,
-    input::{BadOrder, Fail, Order},
+    input::{BadOrder, Fail, Order, Product},
     record::{AppendError, End, Entry, Record},
 };
 use super::{
-    Accepted, Call, Callback, CancelOutcome, Capabilities, Finished, Polled, Provider, Refusal,
-    Submitted,
+    Accepted, Artifact, ArtifactSource, Call, Callback, CancelOutcome, Capabilities, Finished,
+    Polled, Provider, Refusal, Submitted,
 };
+use crate::retry::Retries;
 
 /// The demo provider's name in the catalogue, in metrics and in attempts.
 pub const NAME: &str = "demo";
@@ -76,21 +82,36 @@ pub struct DemoProvider {
     throttled: Mutex<HashMap<[u8; 32], u32>>,
     /// As many pictures are painted at once as there are processors: more would only take memory.
     painters: Arc<Semaphore>,
+    retries: Retries,
+    /// Whether a request without a delay is answered with its result.
+    at_once: bool,
+    /// What was painted last for such a request.
+    last: Mutex<Option<(Order, Vec<Bytes>)>>,
 }
 
 impl DemoProvider {
-    /// With its record at `demo/accepted.jsonl` in the folder `data`.
+    /// With its record at `demo/accepted.jsonl` in the folder `data`; what was accepted longer than
+    /// `kept` ago is forgotten there.
     ///
     /// # Errors
     /// When the folder cannot be made.
-    pub fn new(data: &Path, clock: Clock) -> io::Result<Self> {
+    pub fn new(data: &Path, kept: Duration, clock: Clock) -> io::Result<Self> {
         let painters = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
-            record: Arc::new(Record::open(data)?),
+            record: Arc::new(Record::open(data, kept, clock())?),
             clock,
             throttled: Mutex::default(),
             painters: Arc::new(Semaphore::new(painters)),
+            retries: Retries::new(NAME),
+            at_once: false,
+            last: Mutex::default(),
         })
+    }
+
+    /// Whether a request without a delay is answered with its result.
+    #[must_use]
+    pub fn at_once(self, at_once: bool) -> Self {
+        Self { at_once, ..self }
     }
 
     /// Refused, if this input was not refused often enough yet.
@@ -122,6 +143,31 @@ impl DemoProvider {
         })
     }
 
+    /// Paints what was asked for, or answers with what was painted last if it is the same.
+    async fn paint_again(&self, order: Order) -> Result<Finished, Refusal> {
+        let last = || self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = last()
+            .as_ref()
+            .filter(|(known, _)| *known == order)
+            .map(|(_, files)| files.iter().cloned().map(ArtifactSource::Bytes).collect::<Vec<_>>());
+        if let (Some(sources), Product::Pictures { format, .. }) = (known, order.product) {
+            let artifact =
+                |source| Artifact { content_type: Some(format.content_type().to_owned()), source };
+            let usage = Usage { cost_usd_micros: Some(0), ..Usage::UNKNOWN };
+            return Ok(Finished { artifacts: sources.into_iter().map(artifact).collect(), usage });
+        }
+        let finished = self.paint(order.clone()).await?;
+        let files = finished.artifacts.iter().filter_map(|artifact| match &artifact.source {
+            ArtifactSource::Bytes(bytes) => Some(bytes.clone()),
+            ArtifactSource::Url(_) | ArtifactSource::Stream(_) => None,
+        });
+        let files: Vec<Bytes> = files.collect();
+        if files.len() == finished.artifacts.len() {
+            *last() = Some((order, files));
+        }
+        Ok(finished)
+    }
+
     /// Paints what was asked for.
     async fn paint(&self, order: Order) -> Result<Finished, Refusal> {
         let painter = Arc::clone(&self.painters).acquire_owned().await;
@@ -147,6 +193,15 @@ impl Provider for DemoProvider {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities { recovers_lost_answers: true, rereads_results: true }
+    }
+
+    fn retries(&self) -> &Retries {
+        &self.retries
+    }
+
+    /// Its failures are those that people ask for.
+    fn feeds_breakers(&self) -> bool {
+        false
     }
 
     fn takes_bytes(&self) -> bool {
@@ -176,12 +231,19 @@ impl Provider for DemoProvider {
             attempt_id: call.attempt_id,
             request_id: request_id.clone(),
             model: call.provider_model.clone(),
-            input: noted(&call.input),
+            delay_seconds: order.delay.as_secs_f64(),
             accepted_at: (self.clock)(),
         };
         self.with_record(move |record| Ok(record.accept(acceptance)?)).await?;
         if order.fail == Some(Fail::Unknown) {
             return Err(Refusal::Unknown("the answer was lost on request".to_owned()));
+        }
+        if self.at_once && order.fail.is_none() && order.delay.is_zero() {
+            return Ok(match self.paint_again(order).await {
+                Ok(finished) => Submitted::Finished(finished),
+                // It is accepted all the same; a poll tries again.
+                Err(_) => Submitted::Accepted(answer(request_id, SOON)),
+            });
         }
         Ok(Submitted::Accepted(answer(request_id, next_look(order.delay, order.delay))))
     }
@@ -194,11 +256,11 @@ impl Provider for DemoProvider {
                 poll_after: next_look(delay, delay.saturating_sub(elapsed)),
             }),
             Look::Canceled => Ok(Polled::Canceled),
-            Look::Finished(Order { fail: Some(Fail::Moderated), .. }) => {
-                Ok(Polled::Failed(Refusal::Moderated, Usage::UNKNOWN))
-            }
-            Look::Finished(order) => {
-                let order = with_image(order, call)?;
+            Look::Finished => {
+                let order = Order::read(&call.provider_model, &call.input)?;
+                if order.fail == Some(Fail::Moderated) {
+                    return Ok(Polled::Failed(Refusal::Moderated, Usage::UNKNOWN));
+                }
                 self.paint(order).await.map(Polled::Finished)
             }
         }
@@ -274,38 +336,11 @@ struct Report {
     request_id: String,
 }
 
-/// The input as it is noted: of a picture only its fingerprint.
-fn noted(input: &serde_json::Value) -> serde_json::Value {
-    let mut noted = input.clone();
-    if let Some(image) = noted.get_mut("image")
-        && let Some(data) = image.as_str()
-    {
-        *image = fingerprint(data).into();
-    }
-    noted
-}
-
-fn fingerprint(data: &str) -> String {
-    let hash = Sha256::digest(data.as_bytes());
-    let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
-}
-
-/// The order with its picture, which comes with every call and must be the one that was noted.
-fn with_image(order: Order, call: &Call) -> Result<Order, Refusal> {
-    let Some(noted) = &order.image else { return Ok(order) };
-    let data = call.input.get("image").and_then(serde_json::Value::as_str);
-    match data.filter(|data| fingerprint(data) == *noted) {
-        Some(data) => Ok(Order { image: Some(data.to_owned()), ..order }),
-        None => Err(Refusal::Unknown("the picture is not the one that was accepted".to_owned())),
-    }
-}
-
 /// What a look at a request showed.
 enum Look {
     Running { elapsed: Duration, delay: Duration },
     Canceled,
-    Finished(Order),
+    Finished,
 }
 
 fn look(record: &Record, id: &str, now: Timestamp) -> Result<Look, Refusal> {
@@ -319,10 +354,7 @@ fn look(record: &Record, id: &str, now: Timestamp) -> Result<Look, Refusal> {
     };
     match end {
         End::Canceled => Ok(Look::Canceled),
-        End::Finished => {
-            let stored = record.read(&entry).map_err(unreadable)?;
-            Ok(Look::Finished(Order::read(&stored.model, &stored.input)?))
-        }
+        End::Finished => Ok(Look::Finished),
     }
 }
 

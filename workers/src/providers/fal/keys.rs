@@ -16,6 +16,7 @@ use tokio::sync::Mutex;
 use url::Url;
 
 use super::wire::KeySet;
+use crate::retry::{Again, Retries};
 
 /// How long keys are kept.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -44,6 +45,7 @@ pub(super) struct Keys {
     client: reqwest::Client,
     url: Url,
     user_id: String,
+    retries: Retries,
     kept: Mutex<Kept>,
 }
 
@@ -62,8 +64,13 @@ struct Signed<'a> {
 }
 
 impl Keys {
-    pub(super) fn new(client: reqwest::Client, url: Url, user_id: String) -> Self {
-        Self { client, url, user_id, kept: Mutex::default() }
+    pub(super) fn new(
+        client: reqwest::Client,
+        url: Url,
+        user_id: String,
+        retries: Retries,
+    ) -> Self {
+        Self { client, url, user_id, retries, kept: Mutex::default() }
     }
 
     /// The id of the request that a callback is about, if it is signed. `now` is the time by which
@@ -86,7 +93,8 @@ impl Keys {
             return Err(Doubt::NoKeys("the keys were read a moment ago; none fits".to_owned()));
         }
         kept.tried_at = Some(now);
-        kept.keys = self.read().await.map_err(Doubt::NoKeys)?;
+        let read = self.retries.run("keys", NotRead::again, || self.read());
+        kept.keys = read.await.map_err(|not| Doubt::NoKeys(not.why))?;
         kept.read_at = Some(now);
         if kept.fits(&signed) {
             return Ok(signed.request_id);
@@ -125,23 +133,38 @@ impl Keys {
         Ok(Signed { request_id, message, signature })
     }
 
-    async fn read(&self) -> Result<Vec<Key>, String> {
-        let response = self
-            .client
-            .get(self.url.clone())
-            .send()
-            .await
-            .map_err(|error| net::Unanswered::from(error).to_string())?;
-        if !response.status().is_success() {
-            return Err(format!("the keys were answered with {}", response.status()));
+    async fn read(&self) -> Result<Vec<Key>, NotRead> {
+        let (passing, lasting) =
+            (|why: String| NotRead { why, passes: true }, |why| NotRead { why, passes: false });
+        let answer = self.client.get(self.url.clone()).send().await;
+        let response = answer.map_err(|error| passing(net::Unanswered::from(error).to_string()))?;
+        let status = response.status();
+        if !status.is_success() {
+            let why = format!("the keys were answered with {status}");
+            return Err(NotRead { why, passes: status.is_server_error() });
         }
-        let body = net::read(response, LARGEST).await.map_err(|error| error.to_string())?;
-        let set: KeySet = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
+        let body = net::read(response, LARGEST).await;
+        let body = body.map_err(|error| passing(error.to_string()))?;
+        let set: KeySet =
+            serde_json::from_slice(&body).map_err(|error| lasting(error.to_string()))?;
         let key = |text: String| {
             let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).ok()?;
             Key::try_from(bytes).ok()
         };
         Ok(set.keys.into_iter().filter_map(|each| key(each.x?)).collect())
+    }
+}
+
+/// Why the keys were not read.
+#[derive(Debug)]
+struct NotRead {
+    why: String,
+    passes: bool,
+}
+
+impl NotRead {
+    fn again(&self) -> Again {
+        if self.passes { Again::Soon } else { Again::No }
     }
 }
 
@@ -166,7 +189,7 @@ mod tests {
         let x = URL_SAFE_NO_PAD.decode("A6EHv_POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg").unwrap();
         let client = net::client(net::Timeouts::call(Duration::from_secs(5))).unwrap();
         let url = Url::parse("http://127.0.0.1:9/none").unwrap();
-        let keys = Keys::new(client, url, user_id.to_owned());
+        let keys = Keys::new(client, url, user_id.to_owned(), Retries::new("fal"));
         let kept = Kept { keys: vec![x.try_into().unwrap()], read_at: Some(at(0)), tried_at: None };
         Keys { kept: Mutex::new(kept), ..keys }
     }

@@ -43,6 +43,7 @@ use self::{
 use super::{
     Accepted, Call, Callback, CancelOutcome, Capabilities, Polled, Provider, Refusal, Submitted,
 };
+use crate::retry::Retries;
 
 /// Its name in the catalogue, in metrics and in attempts.
 pub const NAME: &str = "fal";
@@ -87,6 +88,7 @@ pub struct FalProvider {
     /// Set where our account's id is known: then callbacks can prove something.
     keys: Option<Keys>,
     clock: Clock,
+    retries: Retries,
 }
 
 /// What is kept with an attempt.
@@ -112,8 +114,10 @@ impl FalProvider {
         let admin =
             settings.fal_admin_key.as_ref().map_or(Ok(authorization.clone()), authorization_of)?;
         let client = net::client(Timeouts::call(CALL))?;
+        let retries = Retries::new(NAME);
         let keys = settings.fal_user_id.clone().map(|user_id| {
-            Keys::new(client.clone(), settings.fal_jwks_url.as_url().clone(), user_id)
+            let url = settings.fal_jwks_url.as_url().clone();
+            Keys::new(client.clone(), url, user_id, retries.clone())
         });
         Ok(Self {
             client,
@@ -125,6 +129,7 @@ impl FalProvider {
             callbacks,
             keys,
             clock,
+            retries,
         })
     }
 
@@ -250,6 +255,10 @@ impl Provider for FalProvider {
             recovers_lost_answers: self.callbacks && self.keys.is_some(),
             rereads_results: true,
         }
+    }
+
+    fn retries(&self) -> &Retries {
+        &self.retries
     }
 
     fn submit_timeout(&self) -> Duration {

@@ -17,7 +17,10 @@ use reqwest::Client;
 use serde::Deserialize;
 
 use super::route::{ModelName, Target, Task, Via};
-use crate::providers::{Refusal, answer::Answer};
+use crate::{
+    providers::{Refusal, answer::Answer},
+    retry::{self, Retries},
+};
 
 /// How long an answer is kept.
 const KEPT: Duration = Duration::from_secs(60 * 60);
@@ -79,12 +82,13 @@ pub(super) struct Mappings {
     client: Client,
     hub: BaseUrl,
     clock: Clock,
+    retries: Retries,
     kept: Mutex<HashMap<String, (Timestamp, Served)>>,
 }
 
 impl Mappings {
-    pub(super) fn new(client: Client, hub: BaseUrl, clock: Clock) -> Self {
-        Self { client, hub, clock, kept: Mutex::default() }
+    pub(super) fn new(client: Client, hub: BaseUrl, clock: Clock, retries: Retries) -> Self {
+        Self { client, hub, clock, retries, kept: Mutex::default() }
     }
 
     /// Where calls of a model go.
@@ -122,7 +126,16 @@ impl Mappings {
         self.kept().remove(&name.model);
     }
 
+    /// Reads it, again if need be, all within the time that one answer may take.
     async fn read(&self, model: &str, authorization: &HeaderValue) -> Result<Served, Refusal> {
+        let ask = || self.ask(model, authorization);
+        let read = self.retries.run("mapping", retry::refusal, ask);
+        tokio::time::timeout(LIMIT, read)
+            .await
+            .unwrap_or_else(|_| Err(Refusal::Unavailable("the hub does not answer".to_owned())))
+    }
+
+    async fn ask(&self, model: &str, authorization: &HeaderValue) -> Result<Served, Refusal> {
         let request = self
             .client
             .get(self.hub.at(&format!("/api/models/{model}")))

@@ -44,6 +44,7 @@ use super::{
     Accepted, Artifact, Call, Callback, CancelOutcome, Capabilities, Finished, Polled, Provider,
     Refusal, Submitted, answer::Answer,
 };
+use crate::retry::Retries;
 
 /// Its name in the catalogue, in metrics and in attempts.
 pub const NAME: &str = "huggingface";
@@ -81,6 +82,7 @@ pub struct HuggingFaceProvider {
     mappings: Mappings,
     media: Origins,
     clock: Clock,
+    retries: Retries,
 }
 
 /// What is kept with an attempt.
@@ -107,13 +109,15 @@ impl HuggingFaceProvider {
         authorization.set_sensitive(true);
         let client = net::client(Timeouts::call(CALL))?;
         let hub = settings.hf_hub_url.clone();
+        let retries = Retries::new(NAME);
         Ok(Self {
-            mappings: Mappings::new(client.clone(), hub, clock.clone()),
+            mappings: Mappings::new(client.clone(), hub, clock.clone(), retries.clone()),
             client,
             router: settings.hf_url.clone(),
             authorization,
             media: settings.hf_media_hosts.clone(),
             clock,
+            retries,
         })
     }
 
@@ -178,6 +182,10 @@ impl Provider for HuggingFaceProvider {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities { recovers_lost_answers: false, rereads_results: true }
+    }
+
+    fn retries(&self) -> &Retries {
+        &self.retries
     }
 
     fn submit_timeout(&self) -> Duration {

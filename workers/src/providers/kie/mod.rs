@@ -47,6 +47,7 @@ use super::{
     Accepted, Call, Callback, CancelOutcome, Capabilities, Polled, Provider, Refusal, Submitted,
     answer::{Answer, is_plain_id},
 };
+use crate::retry::Retries;
 
 /// Its name in the catalogue, in metrics and in attempts.
 pub const NAME: &str = "kieai";
@@ -98,6 +99,7 @@ pub struct KieProvider {
     callback_key: Option<CallbackKey>,
     limiter: Limiter,
     clock: Clock,
+    retries: Retries,
 }
 
 /// What is kept with an attempt.
@@ -132,6 +134,7 @@ impl KieProvider {
             callback_key: callback_key.map(|key| CallbackKey::new(key.expose_secret())),
             limiter,
             clock,
+            retries: Retries::new(NAME),
         })
     }
 
@@ -231,6 +234,15 @@ impl Provider for KieProvider {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities { recovers_lost_answers: self.callbacks, rereads_results: true }
+    }
+
+    fn looks_per_second(&self) -> Option<f64> {
+        // The rest is for looks that a callback asks for.
+        Some(f64::from(LOOKS.get()) / LOOKS_PER.as_secs_f64() * 0.75)
+    }
+
+    fn retries(&self) -> &Retries {
+        &self.retries
     }
 
     fn submit_timeout(&self) -> Duration {

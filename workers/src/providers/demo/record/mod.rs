@@ -1,21 +1,28 @@
 //! The demo provider's own books: `demo/accepted.jsonl` in the data folder, one JSON object a line.
 //!
-//! Lines are only ever added, and a line is in the file before its answer is given, so a killed
-//! process loses nothing that it promised: what `write` has taken is in the kernel's hands, and
-//! only the machine itself can lose it. (That is why nothing is synced to disk: a demo request
-//! that a power cut takes costs nobody anything.) Several processes may share the file. Each line
-//! goes out in one `write` in append mode, which the kernel does not mix with another's. What is
-//! known in memory is filled from the file, from where the last look ended.
+//! A line is in the file before its answer is given, so a killed process loses nothing that it
+//! promised: what `write` has taken is in the kernel's hands, and only the machine itself can lose
+//! it. (That is why nothing is synced to disk: a demo request that a power cut takes costs nobody
+//! anything.) Several processes may share the file. Each line goes out in one `write` in append
+//! mode, which the kernel does not mix with another's. What is known in memory is filled from the
+//! file, from where the last look ended.
 //!
 //! Three kinds of line, told apart by `event`: `accepted`, and `canceled` or `finished` for how a
 //! request ended. Where two processes end the same request, the first line in the file decides.
 //! A process that is killed in the middle of a write leaves a torn line: it is skipped, and the
 //! next writer begins on a new line.
+//!
+//! Nothing of what was asked for is noted. Requests that are older than content may be are left
+//! out when the file is written anew, at the start and then about once an hour as long as there are
+//! requests ([`tidy`]).
+
+mod tidy;
 
 use std::{
     collections::HashMap,
     fs::{File, OpenOptions},
     io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -23,7 +30,8 @@ use std::{
 
 use entities::{Timestamp, ids::AttemptId};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+
+use self::tidy::Tidy;
 
 /// What every line begins with.
 const START: &str = r#"{"event":"#;
@@ -37,8 +45,9 @@ pub struct Acceptance {
     pub request_id: String,
     /// The model, as the provider calls it.
     pub model: String,
-    /// What was asked for.
-    pub input: Value,
+    /// How long it takes.
+    #[serde(default)]
+    pub delay_seconds: f64,
     /// When.
     pub accepted_at: Timestamp,
 }
@@ -58,11 +67,9 @@ enum Line {
     Finished { request_id: String, at: Timestamp },
 }
 
-/// What is kept in memory of one request; the rest is read from the file again when needed.
+/// What is known of one request.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
-    start: u64,
-    size: usize,
     pub(super) accepted_at: Timestamp,
     pub(super) delay: Duration,
     pub(super) end: Option<End>,
@@ -81,7 +88,10 @@ pub(super) enum AppendError {
 
 #[derive(Debug, Default)]
 struct Index {
-    /// How much of the file is known.
+    /// The file that was read. It is kept open: another one in its place is told by its number,
+    /// which is not given away again meanwhile.
+    file: Option<File>,
+    /// How much of it is known.
     read: u64,
     requests: HashMap<String, Entry>,
     attempts: HashMap<AttemptId, String>,
@@ -91,19 +101,27 @@ struct Index {
 #[derive(Debug)]
 pub(super) struct Record {
     path: PathBuf,
+    tidy: Tidy,
     index: Mutex<Index>,
 }
 
 impl Record {
-    /// Creates the folder where it is missing.
-    pub(super) fn open(data: &Path) -> io::Result<Self> {
+    /// Creates the folder where it is missing, and forgets what was accepted longer than `kept`
+    /// ago.
+    pub(super) fn open(data: &Path, kept: Duration, now: Timestamp) -> io::Result<Self> {
         let folder = data.join("demo");
         std::fs::create_dir_all(&folder)?;
-        Ok(Self { path: folder.join("accepted.jsonl"), index: Mutex::default() })
+        let path = folder.join("accepted.jsonl");
+        let tidy = Tidy::new(path.clone(), kept);
+        tidy.run(now)?;
+        Ok(Self { path, tidy, index: Mutex::default() })
     }
 
     /// Notes that a request was accepted; only then may it be said.
     pub(super) fn accept(&self, acceptance: Acceptance) -> Result<(), AppendError> {
+        if let Err(error) = self.tidy.run_if_due(acceptance.accepted_at) {
+            tracing::warn!(%error, "the demo provider's record was not tidied");
+        }
         self.append(&Line::Accepted(acceptance))
     }
 
@@ -134,21 +152,11 @@ impl Record {
         Ok(found.map(|(id, entry)| (id.clone(), entry.clone())))
     }
 
-    /// Everything that was noted when a request was accepted.
-    pub(super) fn read(&self, entry: &Entry) -> io::Result<Acceptance> {
-        let mut file = File::open(&self.path)?;
-        file.seek(SeekFrom::Start(entry.start))?;
-        let mut line = vec![0; entry.size];
-        file.read_exact(&mut line)?;
-        match parse(&line) {
-            Some(Line::Accepted(acceptance)) => Ok(acceptance),
-            _ => Err(io::Error::new(ErrorKind::InvalidData, "the record was changed")),
-        }
-    }
-
     fn append(&self, line: &Line) -> Result<(), AppendError> {
         let mut text = serde_json::to_vec(line).map_err(io::Error::from)?;
         text.push(b'\n');
+        // Held to the end: nobody puts another file in the place of this one meanwhile.
+        let _writer = self.tidy.writer()?;
         let mut options = OpenOptions::new();
         let mut file = options.read(true).append(true).create(true).open(&self.path)?;
         if torn(&mut file)? {
@@ -168,29 +176,39 @@ impl Record {
     fn current(&self) -> io::Result<MutexGuard<'_, Index>> {
         // A panic elsewhere leaves it whole: a line is either known or read again.
         let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut file = match File::open(&self.path) {
-            Ok(file) => file,
+        let found = match std::fs::metadata(&self.path) {
+            Ok(found) => found,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 *index = Index::default();
                 return Ok(index);
             }
             Err(error) => return Err(error),
         };
-        let size = file.metadata()?.len();
-        if size < index.read {
-            // Somebody emptied the data folder.
-            *index = Index::default();
+        let same = match &index.file {
+            Some(file) => {
+                (file.metadata()?.dev(), file.metadata()?.ino()) == (found.dev(), found.ino())
+            }
+            None => false,
+        };
+        // Somebody emptied the data folder, or wrote the file anew.
+        if !same || found.len() < index.read {
+            *index = Index { file: Some(File::open(&self.path)?), ..Index::default() };
         }
-        if size > index.read {
-            file.seek(SeekFrom::Start(index.read))?;
-            index.fill(&mut BufReader::new(file))?;
-        }
+        index.fill()?;
         Ok(index)
     }
 }
 
 impl Index {
-    fn fill(&mut self, file: &mut impl BufRead) -> io::Result<()> {
+    /// Reads what is new in its file.
+    fn fill(&mut self) -> io::Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
+        if file.metadata()?.len() <= self.read {
+            return Ok(());
+        }
+        let mut file = file.try_clone()?;
+        file.seek(SeekFrom::Start(self.read))?;
+        let mut file = BufReader::new(file);
         let mut line = Vec::new();
         loop {
             line.clear();
@@ -202,20 +220,25 @@ impl Index {
             let start = self.read;
             self.read += size as u64;
             match parse(&line) {
-                Some(parsed) => self.add(parsed, start, size),
+                Some(parsed) => self.add(parsed),
                 None if line.trim_ascii().is_empty() => {}
                 None => tracing::warn!(start, "skipped a torn line in the demo provider's record"),
             }
         }
     }
 
-    fn add(&mut self, line: Line, start: u64, size: usize) {
+    fn add(&mut self, line: Line) {
         match line {
-            Line::Accepted(Acceptance { attempt_id, request_id, input, accepted_at, .. }) => {
-                let seconds = input["delay_seconds"].as_f64().unwrap_or(0.0);
-                let delay = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+            Line::Accepted(Acceptance {
+                attempt_id,
+                request_id,
+                delay_seconds,
+                accepted_at,
+                ..
+            }) => {
+                let delay = Duration::try_from_secs_f64(delay_seconds).unwrap_or_default();
                 self.attempts.entry(attempt_id).or_insert_with(|| request_id.clone());
-                let entry = Entry { start, size, accepted_at, delay, end: None };
+                let entry = Entry { accepted_at, delay, end: None };
                 self.requests.entry(request_id).or_insert(entry);
             }
             Line::Canceled { request_id, .. } => self.end(&request_id, End::Canceled),

@@ -13,6 +13,9 @@ use super::*;
 use crate::providers::conformance::{Kind, ProviderFixture, Refused, Shows, conforms};
 use crate::providers::{Artifact, ArtifactSource};
 
+/// How long the demo provider remembers here.
+const KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
 struct Fixture {
     provider: DemoProvider,
     now: Arc<AtomicI64>,
@@ -28,7 +31,7 @@ impl Fixture {
     fn on(data: Arc<TempDir>, now: Arc<AtomicI64>) -> Self {
         let clock = Arc::clone(&now);
         let clock: Clock = Arc::new(move || Timestamp(clock.load(Ordering::SeqCst)));
-        Self { provider: DemoProvider::new(data.path(), clock).unwrap(), now, data }
+        Self { provider: DemoProvider::new(data.path(), KEPT, clock).unwrap(), now, data }
     }
 
     /// As another process on the same folder would see it.
@@ -189,9 +192,34 @@ async fn it_does_not_hide_a_second_submit() {
     assert_ne!(first.request_id, second.request_id);
     let books = accepted(fixture.data.path()).unwrap();
     assert_eq!(books.len(), 2);
-    assert!(
-        books.iter().all(|line| line.attempt_id == call.attempt_id && line.input == call.input)
-    );
+    assert!(books.iter().all(|line| line.attempt_id == call.attempt_id));
     let found = fixture.provider.lookup(&call).await.unwrap().unwrap();
     assert_eq!(found.request_id, first.request_id);
+}
+
+/// The prompt is the user's: it is in no file of the demo provider's, and when its time is over the
+/// request is not known any more.
+#[tokio::test]
+async fn it_notes_no_prompt_and_forgets() {
+    let fixture = Fixture::new();
+    let call = small(json!({"prompt": "my secret garden", "delay_seconds": 5}));
+    let accepted_call = fixture.submit(&call).await;
+    let file = fixture.data.path().join("demo").join("accepted.jsonl");
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains(&call.attempt_id.to_string()) && !text.contains("garden"), "{text}");
+    fixture.pass(5);
+    assert_eq!(fixture.look(&call, &accepted_call).await.len(), 1);
+    let days = |days: i64| fixture.pass(days * 24 * 60 * 60);
+    days(29);
+    let second = fixture.another().submit(&small(json!({}))).await;
+    assert_eq!(fixture.look(&call, &accepted_call).await.len(), 1, "it is remembered");
+    days(2);
+    let third = small(json!({}));
+    fixture.submit(&third).await;
+    fixture.provider.poll(&call, &accepted_call).await.unwrap_err();
+    assert!(fixture.another().provider.lookup(&call).await.unwrap().is_none());
+    let known = accepted(fixture.data.path()).unwrap();
+    let known: Vec<_> = known.iter().map(|line| line.request_id.as_str()).collect();
+    assert_eq!((known.len(), known[0]), (2, second.request_id.as_str()));
+    assert!(fixture.provider.lookup(&third).await.unwrap().is_some());
 }

@@ -4,15 +4,21 @@
 //! says so. Opening a link changes nothing, because mail programs open links by themselves: a
 //! button does.
 
-use askama::Template;
+mod view;
+
 use axum::{
     Router,
     extract::State,
-    response::{Html, IntoResponse as _, Redirect, Response},
+    response::{IntoResponse as _, Redirect, Response},
     routing::get,
 };
 use entities::accounts;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+
+use view::{
+    BIRTH_DATE, EMAIL, Field, Form, NAME, NEW_PASSWORD, PASSWORD, SignedInPage, TOKEN_FIELD, again,
+    message, page,
+};
 
 use super::{
     cookies::Cookies,
@@ -21,12 +27,11 @@ use super::{
     sign_up::{self, SignUp, TOKEN},
     visitor::Visitor,
 };
-use crate::{app::App, auth::Authenticated, extract::Parameters, finish::Page, problem::Problem};
+use crate::{app::App, auth::Authenticated, extract::Parameters, problem::Problem};
 
-const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; \
-                      base-uri 'none'; frame-ancestors 'none'";
+const STYLE: &str = include_str!("../../../templates/page.css");
 
-const STYLE: &str = include_str!("../../templates/page.css");
+pub(super) use view::problem;
 
 /// All pages.
 pub(crate) fn routes() -> Router<App> {
@@ -42,119 +47,6 @@ pub(crate) fn routes() -> Router<App> {
         .route("/auth/google", get(google::begin))
         .route("/auth/google/callback", get(google::callback))
         .route("/auth/google/age", get(show_age).post(take_age))
-}
-
-#[derive(Clone, Copy)]
-struct Field<'a> {
-    name: &'a str,
-    label: &'a str,
-    kind: &'a str,
-    value: &'a str,
-    hint: &'a str,
-    autocomplete: &'a str,
-    required: bool,
-}
-
-impl<'a> Field<'a> {
-    const fn new(name: &'a str, label: &'a str, kind: &'a str, autocomplete: &'a str) -> Self {
-        Self { name, label, kind, value: "", hint: "", autocomplete, required: true }
-    }
-
-    const fn hint(mut self, hint: &'a str) -> Self {
-        self.hint = hint;
-        self
-    }
-
-    const fn value(mut self, value: &'a str) -> Self {
-        self.value = value;
-        self
-    }
-
-    const fn optional(mut self) -> Self {
-        self.required = false;
-        self
-    }
-}
-
-const EMAIL: Field<'static> = Field::new("email", "Email", "email", "username");
-const PASSWORD: Field<'static> = Field::new("password", "Password", "password", "current-password");
-const NEW_PASSWORD: Field<'static> =
-    Field::new("password", "Password", "password", "new-password").hint("8 characters or more");
-const NAME: Field<'static> = Field::new("name", "Name (optional)", "text", "name").optional();
-const BIRTH_DATE: Field<'static> = Field::new("birth_date", "Date of birth", "date", "bday")
-    .hint("We look at it now and do not keep it.");
-
-#[derive(Template)]
-#[template(path = "form.html")]
-struct Form<'a> {
-    title: &'a str,
-    intro: Option<&'a str>,
-    action: &'a str,
-    fields: &'a [Field<'a>],
-    button: &'a str,
-    google: bool,
-    links: &'a [(&'a str, &'a str)],
-    faults: Vec<String>,
-}
-
-#[derive(Template)]
-#[template(path = "message.html")]
-struct Message<'a> {
-    title: &'a str,
-    lines: Vec<&'a str>,
-    links: &'a [(&'a str, &'a str)],
-}
-
-#[derive(Template)]
-#[template(path = "signed_in.html")]
-struct SignedInPage<'a> {
-    email: &'a str,
-    available: i64,
-    held: i64,
-}
-
-/// A page with this status.
-fn page(status: StatusCode, page: &impl Template) -> Response {
-    let Ok(text) = page.render() else {
-        tracing::error!("a page could not be written");
-        return Problem::for_status(StatusCode::INTERNAL_SERVER_ERROR).into_response();
-    };
-    let mut response = (status, Html(text)).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response.extensions_mut().insert(Page);
-    response
-}
-
-/// The form again, with what was wrong with it.
-fn again(mut form: Form<'_>, problem: &Problem) -> Response {
-    form.faults = problem.words();
-    let mut response = page(problem.status(), &form);
-    problem.write_headers(&mut response);
-    response
-}
-
-/// A problem as a page for people, as problem details for programs.
-pub(super) fn problem(headers: &HeaderMap, problem: Problem) -> Response {
-    let wants = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-    if !wants.is_some_and(|accept| accept.contains("text/html")) {
-        return problem.into_response();
-    }
-    let words = problem.words();
-    let message = Message {
-        title: "That did not work",
-        lines: words.iter().map(String::as_str).collect(),
-        links: &[("/sign-in", "Sign in")],
-    };
-    let mut response = page(problem.status(), &message);
-    problem.write_headers(&mut response);
-    response
-}
-
-fn message(title: &str, line: &str, links: &[(&str, &str)]) -> Response {
-    page(StatusCode::OK, &Message { title, lines: vec![line], links })
 }
 
 fn token(parameters: &mut Parameters) -> String {
@@ -219,8 +111,6 @@ fn verify_form<'a>(fields: &'a [Field<'a>]) -> Form<'a> {
         faults: Vec::new(),
     }
 }
-
-const TOKEN_FIELD: Field<'static> = Field::new("token", "", "hidden", "off");
 
 async fn show_verify(mut parameters: Parameters) -> Response {
     let token = token(&mut parameters);

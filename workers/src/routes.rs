@@ -1,0 +1,149 @@
+//! Which of its routes a job takes: before it is claimed, and after it was refused.
+//!
+//! While all routes of a provider are open this costs nothing. Otherwise the job is looked at
+//! before it is claimed: one whose route is shut goes to another, or waits, without an attempt.
+
+use std::time::Duration;
+
+use entities::{
+    Effects, JobHint,
+    catalogue::Resolved,
+    job::{AttemptOutcome, HandBack, policy},
+    routing::{self, Choice, Report, Standing, Trouble, Way, choose, wait_behind},
+    tables::{attempts, jobs},
+};
+
+use crate::{
+    engine::{Engine, WorkError, resolved},
+    providers::Refusal,
+};
+
+/// A job may be claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Admitted {
+    /// It tries a half-open route.
+    pub(crate) probe: bool,
+}
+
+impl Engine {
+    /// Whether the job may be claimed now. `None`: it went elsewhere, or somebody else has it.
+    pub(crate) async fn admit(&self, hint: JobHint) -> Result<Option<Admitted>, WorkError> {
+        let routes = &self.context.routes;
+        if !routes.is_troubled(self.provider.name()) {
+            return Ok(Some(Admitted { probe: false }));
+        }
+        let job = routing::find_queued(self.context.db.read(), hint).await?;
+        let Some(job) = job else { return Ok(None) };
+        let resolved = resolved(&job)?;
+        let current = usize::try_from(job.route).unwrap_or(0);
+        let mut choice = choose(&self.ways(&resolved), current, true);
+        if choice == Choice::Probe {
+            let route = resolved.routes.get(current).ok_or(WorkError::NoAttempt)?;
+            if routes.probe(&route.provider, &route.provider_model).await {
+                tracing::info!(model = route.provider_model, "the job tries a route that failed");
+                return Ok(Some(Admitted { probe: true }));
+            }
+            choice = choose(&self.ways(&resolved), current, false);
+        }
+        let (to, wait) = match choice {
+            Choice::Stay => return Ok(Some(Admitted { probe: false })),
+            Choice::Move(index) => (index, None),
+            Choice::Wait { route, wait } => (route, Some(wait_behind(wait, Self::dice()))),
+            // The turn was not ours.
+            Choice::Probe => (current, Some(wait_behind(routing::PROBE_EVERY, Self::dice()))),
+        };
+        self.defer(&job, &resolved, to, wait).await?;
+        Ok(None)
+    }
+
+    async fn defer(
+        &self,
+        job: &jobs::Model,
+        resolved: &Resolved,
+        to: usize,
+        wait: Option<Duration>,
+    ) -> Result<(), WorkError> {
+        let no_route = || WorkError::Routes(format!("there is no route {to}"));
+        let pool = resolved.routes.get(to).ok_or_else(no_route)?.pool.clone();
+        let route = i32::try_from(to).map_err(|_| no_route())?;
+        tracing::debug!(to = pool, ?wait, "the job's route is shut");
+        let (before, now) = (job.clone(), self.now());
+        self.change(job, move |tx| {
+            let (before, pool) = (before.clone(), pool.clone());
+            Box::pin(async move {
+                let moved: Option<Effects> =
+                    routing::defer(tx, &before, route, &pool, wait, now).await?;
+                Ok(moved)
+            })
+        })
+        .await
+        .map(drop)
+    }
+
+    /// How a refused job goes back: at once to the next route that is open, else to an earlier one
+    /// that is open again, else it stays and waits for `wait`.
+    pub(crate) fn back(
+        &self,
+        job: &jobs::Model,
+        attempt: &attempts::Model,
+        outcome: AttemptOutcome,
+        wait: Duration,
+        counts: bool,
+    ) -> Result<(HandBack, String), WorkError> {
+        let resolved = resolved(job)?;
+        let ways = self.ways(&resolved);
+        let current = usize::try_from(job.route).unwrap_or(0);
+        let open = |index: &usize| {
+            ways.get(*index).is_some_and(|way| way.fits && way.standing == Standing::Ready)
+        };
+        let pause = policy::refusal_delay(job.refusals + 1, Self::dice());
+        let next = (current + 1..ways.len()).find(open).map(|index| (index, Duration::ZERO));
+        let earlier = || (0..current).find(open).map(|index| (index, wait.min(pause)));
+        let (index, wait) = next.or_else(earlier).unwrap_or((current, wait));
+        let no_route = || WorkError::Routes(format!("there is no route {index}"));
+        let pool = resolved.routes.get(index).ok_or_else(no_route)?.pool.clone();
+        let route = i32::try_from(index).map_err(|_| no_route())?;
+        Ok((HandBack { attempt_id: attempt.id, outcome, wait, route, counts }, pool))
+    }
+
+    fn ways(&self, resolved: &Resolved) -> Vec<Way> {
+        let held = resolved.credits;
+        let way = |route: &entities::catalogue::ResolvedRoute| Way {
+            standing: self.context.routes.standing(&route.provider, &route.provider_model),
+            fits: route.fits(held),
+        };
+        resolved.routes.iter().map(way).collect()
+    }
+
+    /// How long a job waits for our account to work again.
+    pub(crate) fn account_wait(&self, attempt: &attempts::Model, dice: f64) -> Duration {
+        match self.context.routes.standing(&attempt.provider, &attempt.provider_model) {
+            Standing::Shut(wait) => wait_behind(wait, dice),
+            Standing::Ready | Standing::HalfOpen | Standing::Off => policy::account_delay(dice),
+        }
+    }
+
+    /// Tells the route's breaker what a call told.
+    pub(crate) fn report(&self, attempt: &attempts::Model, report: Report) {
+        if self.provider.feeds_breakers() {
+            self.context.routes.report(&attempt.provider, &attempt.provider_model, report);
+        }
+    }
+
+    /// What the answer to a submit tells of its route. What is the user's fault is none of the
+    /// provider's.
+    pub(crate) fn report_submit(&self, attempt: &attempts::Model, refusal: Option<&Refusal>) {
+        let report = match refusal {
+            None | Some(Refusal::Rejected(_) | Refusal::Moderated) => Report::Accepted,
+            Some(Refusal::Throttled { retry_after }) => {
+                let provider = self.provider.name();
+                self.context.metrics.provider_throttle(provider, &attempt.provider_model);
+                Report::Throttled(retry_after.unwrap_or(Duration::from_secs(2)))
+            }
+            Some(Refusal::Unavailable(_)) => Report::Failed(Trouble::Unavailable),
+            Some(Refusal::Unknown(_)) => Report::Failed(Trouble::Unknown),
+            Some(Refusal::Account(_)) => Report::Account,
+        };
+        self.report(attempt, report);
+    }
+}
