@@ -78,11 +78,12 @@ async fn files(context: &Context, part: u8) -> Result<usize, SearchError> {
     let found = context.media.part(part, YOUNG).await?;
     let mut removed = 0;
     for some in found.chunks(200) {
-        let owned = |found: &Found| (found.key.to_string(), found.owner);
+        // A thumbnail is kept as long as its picture.
+        let owned = |found: &Found| (found.key.original().to_string(), found.owner);
         let owned: Vec<_> = some.iter().map(owned).collect();
         let kept = privacy::kept(context.db.read(), &owned).await.map_err(failed)?;
-        for (key, _) in owned.iter().filter(|(key, _)| !kept.contains(key)) {
-            context.media.delete(key).await?;
+        for (found, _) in some.iter().zip(&owned).filter(|(_, (key, _))| !kept.contains(key)) {
+            context.media.delete(&found.key).await?;
             removed += 1;
         }
     }

@@ -134,7 +134,7 @@ async fn files_and_rows_that_belong_to_nobody_are_found(backend: Backend) {
     let env = vec![("TIKTOMATO__RETENTION__ORPHANS_SECONDS", "0.01".to_owned())];
     let cluster = Cluster::start(backend, Options { env, ..Options::default() }).await;
     let user = cluster.user(1_000);
-    let id = user.submit(&json!({})).await;
+    let id = user.submit(&json!({"width": 512, "height": 512})).await;
     let job = user.until(&id, "succeeded").await;
     let key = |url: &Value| {
         let url = url.as_str().unwrap();
@@ -147,6 +147,8 @@ async fn files_and_rows_that_belong_to_nobody_are_found(backend: Backend) {
         fs::File::options().write(true).open(file).unwrap().set_modified(old).unwrap();
     };
     age(&file);
+    let small = file.with_file_name("0-thumbnail");
+    age(&small);
     // Beside it a file that the job does not know, one of no job at all, and a young one.
     let stray = file.with_file_name("99");
     let nobody = uuid::Uuid::now_v7().simple().to_string();
@@ -162,7 +164,7 @@ async fn files_and_rows_that_belong_to_nobody_are_found(backend: Backend) {
         (!stray.exists() && !lost.exists()).then_some(())
     })
     .await;
-    assert!(file.is_file(), "what is told of stays");
+    assert!(file.is_file() && small.is_file(), "what is told of stays, and its thumbnail");
     assert!(young.is_file(), "what is young stays");
     fs::remove_file(&young).unwrap();
     // A row whose file is gone is marked, not forgotten; the mark goes when the file is back.
