@@ -19,6 +19,9 @@ const YOUNG: Duration = Duration::from_secs(60 * 60);
 /// Rows whose files are looked for in one round.
 const ROWS: u64 = 100;
 
+/// Parts of the store that one round looks at, however late it comes.
+const MOST: f64 = 32.0;
+
 /// How far the leader has come. It begins anywhere, so that every part has its turn although leaders
 /// change.
 pub(crate) struct Orphans {
@@ -36,10 +39,19 @@ impl Default for Orphans {
 impl Orphans {
     pub(crate) async fn round(&mut self, context: &Context) {
         let every = context.settings.retention.orphans;
-        if self.last.is_some_and(|last| last.elapsed() < every) {
+        let since = self.last.map_or(every, |last| last.elapsed());
+        if since < every {
             return;
         }
         self.last = Some(Instant::now());
+        // The leader comes round once a second at most.
+        let parts = since.div_duration_f64(every).clamp(1.0, MOST) as usize;
+        for _ in 0..parts {
+            self.part(context).await;
+        }
+    }
+
+    async fn part(&mut self, context: &Context) {
         let part = self.part;
         self.part = part.wrapping_add(1);
         match files(context, part).await {
@@ -66,11 +78,12 @@ async fn files(context: &Context, part: u8) -> Result<usize, SearchError> {
     let found = context.media.part(part, YOUNG).await?;
     let mut removed = 0;
     for some in found.chunks(200) {
-        let owned = |found: &Found| (found.key.to_string(), found.owner);
+        // A thumbnail is kept as long as its picture.
+        let owned = |found: &Found| (found.key.original().to_string(), found.owner);
         let owned: Vec<_> = some.iter().map(owned).collect();
         let kept = privacy::kept(context.db.read(), &owned).await.map_err(failed)?;
-        for (key, _) in owned.iter().filter(|(key, _)| !kept.contains(key)) {
-            context.media.delete(key).await?;
+        for (found, _) in some.iter().zip(&owned).filter(|(_, (key, _))| !kept.contains(key)) {
+            context.media.delete(&found.key).await?;
             removed += 1;
         }
     }

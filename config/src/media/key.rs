@@ -32,6 +32,12 @@ impl MediaKey {
         Self(format!("jobs/{}/{id}/{position}", &id[30..]))
     }
 
+    /// The file that this one goes with: a thumbnail's picture, or the file itself.
+    #[must_use]
+    pub fn original(&self) -> Self {
+        Self(self.0.strip_suffix(THUMBNAIL).unwrap_or(&self.0).to_owned())
+    }
+
     /// The thumbnail of this file. Other names have none.
     #[must_use]
     pub fn thumbnail(&self) -> Option<Self> {
@@ -116,6 +122,7 @@ mod tests {
         let small = key_of_thumbnail();
         assert_eq!(small.as_str().parse(), Ok(small.clone()));
         assert_eq!(small.thumbnail(), None);
+        assert_eq!(small.original().thumbnail(), Some(small.clone()));
         let key = MediaKey::upload(UploadId::generate());
         assert_eq!(key.thumbnail(), None);
         assert_eq!(key.as_str().parse(), Ok(key));

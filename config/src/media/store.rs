@@ -487,8 +487,8 @@ fn remove_older(folder: &Path, age: Duration) -> io::Result<usize> {
 /// Where a file is while it is copied. The name tells whose it is, so that what a crash leaves can be
 /// removed with its owner.
 fn staging(key: &MediaKey) -> ObjectPath {
-    let name = key.as_str().replace('/', "~");
-    ObjectPath::from(format!("{STAGING}/{name}~{}", uuid::Uuid::new_v4().simple()))
+    let name = key.as_str().replace('/', "=");
+    ObjectPath::from(format!("{STAGING}/{name}={}", uuid::Uuid::new_v4().simple()))
 }
 
 fn path(key: &MediaKey) -> ObjectPath {

@@ -54,8 +54,8 @@ impl MediaStore {
             .map_err(|error| MediaError::Store(error.to_string()))?
             .map_err(|error| MediaError::Store(error.to_string()))?;
         let owned = |name: String| {
-            let (key, _) = name.rsplit_once('~')?;
-            let owner = key.replace('~', "/").parse::<MediaKey>().ok()?.owner()?;
+            let (key, _) = name.rsplit_once('=')?;
+            let owner = key.replace('=', "/").parse::<MediaKey>().ok()?.owner()?;
             Some((name, owner))
         };
         Ok(names.into_iter().filter_map(owned).collect())

@@ -134,6 +134,25 @@ pub const INVENTORY: &[Table] = &[
         ],
     },
     Table {
+        name: "breakers",
+        columns: &[
+            plain("provider"),
+            plain("model"),
+            plain("window_from"),
+            plain("calls"),
+            plain("failures"),
+            plain("failed_row"),
+            plain("cause"),
+            plain("opened_at"),
+            plain("opens"),
+            plain("retry_at"),
+            plain("probed_at"),
+            plain("throttled_until"),
+            plain("trouble"),
+            plain("trouble_at"),
+        ],
+    },
+    Table {
         name: "callbacks",
         columns: &[
             plain("id"),
@@ -364,6 +383,10 @@ pub const INVENTORY: &[Table] = &[
             plain("duration_ms"),
             plain("created_at"),
             plain("deleted_at"),
+            plain("thumbnail_type"),
+            plain("thumbnail_bytes"),
+            plain("thumbnail_width"),
+            plain("thumbnail_height"),
         ],
     },
     Table {
@@ -406,6 +429,10 @@ pub const INVENTORY: &[Table] = &[
             plain("created_at"),
             plain("expires_at"),
         ],
+    },
+    Table {
+        name: "switches",
+        columns: &[plain("provider"), plain("model"), plain("reason"), plain("off_at")],
     },
     Table {
         name: "throttles",

@@ -109,8 +109,10 @@ impl Database {
                  WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite_%'"
             }
             _ => {
-                "SELECT table_name::text AS tab, column_name::text AS col \
-                 FROM information_schema.columns WHERE table_schema = current_schema()"
+                "SELECT c.relname::text AS tab, a.attname::text AS col FROM pg_class c \
+                 JOIN pg_attribute a ON a.attrelid = c.oid \
+                 WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p') \
+                   AND NOT c.relispartition AND a.attnum > 0 AND NOT a.attisdropped"
             }
         };
         let rows = connection.query_all_raw(Statement::from_string(backend, tables)).await.unwrap();
