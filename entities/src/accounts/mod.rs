@@ -3,16 +3,15 @@
 mod caller;
 mod identities;
 mod key;
+mod own_keys;
 pub mod password;
+mod people;
 mod recovery;
 mod sessions;
 mod sign_up;
 pub(crate) mod spending;
 
 pub use identities::{Claims, Federated, find_federated, sign_up_federated};
-mod own_keys;
-mod people;
-pub(crate) mod spending;
 
 pub use caller::{Caller, Credential, Scope, Scopes, UnknownScope};
 pub use key::{
