@@ -4,7 +4,7 @@
 
 mod providers;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Result, anyhow};
 use clap::{Args, Subcommand};
@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cli::{Files, say},
-    start,
+    people, start,
 };
 
 #[derive(Debug, Args)]
@@ -69,6 +69,35 @@ enum Command {
         #[arg(long, value_parser = role)]
         role: Role,
     },
+    /// Write everything that is stored about a user to a zip file.
+    ExportUser {
+        /// The user's email address.
+        #[arg(long)]
+        user: String,
+        /// The file, which must not exist yet.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Correct a user's name or address.
+    UpdateUser {
+        /// The user's email address.
+        #[arg(long)]
+        user: String,
+        /// The name; nothing removes it.
+        #[arg(long)]
+        name: Option<String>,
+        /// The new address, which you vouch for.
+        #[arg(long)]
+        email: Option<String>,
+    },
+    /// Delete a user with everything that belongs to them; the receipt tells how far it has come.
+    DeleteUser {
+        /// The user's email address.
+        #[arg(long)]
+        user: String,
+    },
+    /// What is stored about people, and whether every promise about it is kept; exit 1 if not.
+    PrivacyReport,
     /// Check every invariant; exit 1 when one is broken.
     Reconcile,
     /// Switch providers and their routes off and on, and see why one is not used.
@@ -104,6 +133,17 @@ pub(crate) async fn run(files: &Files, admin: Admin) -> Result<ExitCode> {
             let user = operators::set_role(&db, &user, role, &by).await?;
             done(json!({"id": user.id, "email": user.email, "role": user.role}))
         }
+        Command::ExportUser { user, out } => {
+            people::export(&db, &clock, &settings, &user, &out).await?
+        }
+        Command::UpdateUser { user, name, email } => {
+            people::update(&db, &clock, &user, name, email).await?
+        }
+        Command::DeleteUser { user } => {
+            let secrets = start::secrets(&settings, start::mode())?;
+            people::delete(&db, &clock, &settings, &secrets, &user).await?
+        }
+        Command::PrivacyReport => people::report(&db, &clock, &settings).await?,
         Command::Reconcile => check(&db).await?,
         Command::Providers { command } => {
             let catalogue = start::load_catalogue(files).map_err(|all| anyhow!(all.join("; ")))?;

@@ -5,6 +5,7 @@
 
 mod admin;
 mod cli;
+mod people;
 mod serve;
 mod start;
 mod welcome;

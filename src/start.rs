@@ -164,6 +164,17 @@ async fn shared(settings: &Settings) -> Result<(Queue, Announcer, Limiter, Rates
     Ok((Queue::redis(queue).await?, announcer, limiter, rates))
 }
 
+/// The master secrets.
+pub(crate) fn secrets(settings: &Settings, mode: Mode) -> Result<MasterSecrets> {
+    match mode {
+        Mode::Embedded if settings.secrets.master.is_empty() => {
+            MasterSecrets::load_or_create(&settings.data.dir, config::random::secret())
+        }
+        Mode::Embedded | Mode::Distributed => MasterSecrets::new(&settings.secrets.master),
+    }
+    .context("the master secrets cannot be used")
+}
+
 /// Builds and starts everything that the parts share.
 pub(crate) async fn context(files: &Files, settings: Settings, mode: Mode) -> Result<Context> {
     let catalogue = match load_catalogue(files) {
@@ -175,13 +186,7 @@ pub(crate) async fn context(files: &Files, settings: Settings, mode: Mode) -> Re
         migration::up(db.write()).await?;
     }
     check_schema(&db).await?;
-    let secrets = match mode {
-        Mode::Embedded if settings.secrets.master.is_empty() => {
-            MasterSecrets::load_or_create(&settings.data.dir, config::random::secret())
-        }
-        Mode::Embedded | Mode::Distributed => MasterSecrets::new(&settings.secrets.master),
-    }
-    .context("the master secrets cannot be used")?;
+    let secrets = secrets(&settings, mode)?;
     let media =
         MediaStore::local(&settings.media.dir).context("the media folder cannot be used")?;
     media.probe().await.context("the media folder cannot be used")?;

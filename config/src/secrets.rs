@@ -31,6 +31,10 @@ pub enum Purpose {
     Cookie,
     /// Names of what is counted, so that nobody can read who it was.
     Throttle,
+    /// Email addresses that had their free credits.
+    GrantMark,
+    /// Email addresses of accounts that are being erased.
+    ErasedAddress,
 }
 
 impl Purpose {
@@ -41,6 +45,8 @@ impl Purpose {
             Self::MailLink => b"tiktomato mail link v1",
             Self::Cookie => b"tiktomato cookie v1",
             Self::Throttle => b"tiktomato throttle v1",
+            Self::GrantMark => b"tiktomato grant mark v1",
+            Self::ErasedAddress => b"tiktomato erased address v1",
         }
     }
 }
@@ -119,6 +125,27 @@ impl MasterSecrets {
         self.masters.first().map_or_else(String::new, |master| tag(master, purpose, message))
     }
 
+    /// What an email address is remembered by once it had its free credits: a keyed hash under each
+    /// master secret, the newest first. The address is to be in its canonical form.
+    #[must_use]
+    pub fn grant_marks(&self, email: &str) -> Vec<[u8; 32]> {
+        self.marks(Purpose::GrantMark, email)
+    }
+
+    /// What the address of an account is remembered by while the account is being erased.
+    #[must_use]
+    pub fn erased_address(&self, email: &str) -> [u8; 32] {
+        self.marks(Purpose::ErasedAddress, email).into_iter().next().unwrap_or_default()
+    }
+
+    fn marks(&self, purpose: Purpose, text: &str) -> Vec<[u8; 32]> {
+        let label = purpose.label();
+        let mark = |master: &SecretString| {
+            hmac(&hmac(master.expose_secret().as_bytes(), label), text.as_bytes())
+        };
+        self.masters.iter().map(mark).collect()
+    }
+
     /// Whether the tag is right, in a time that does not depend on where it is wrong.
     #[must_use]
     pub fn verify(&self, purpose: Purpose, message: &[u8], claimed: &str) -> bool {
@@ -162,6 +189,16 @@ mod tests {
         assert!(new.verify(Purpose::MediaLink, b"m", &both.sign(Purpose::MediaLink, b"m")));
         assert!(!old.verify(Purpose::MediaLink, b"n", &signed));
         assert!(!old.verify(Purpose::MediaLink, b"m", ""));
+    }
+
+    #[test]
+    fn an_address_is_known_by_its_marks_after_a_rotation() {
+        let (old, both) = (secrets(&["a"]), secrets(&["b", "a"]));
+        let mark = old.grant_marks("a@example.com");
+        assert_eq!(mark.len(), 1);
+        assert!(both.grant_marks("a@example.com").contains(&mark[0]));
+        assert!(!both.grant_marks("b@example.com").contains(&mark[0]));
+        assert_ne!(old.erased_address("a@example.com"), mark[0]);
     }
 
     #[test]

@@ -29,8 +29,8 @@ const IDLE: Duration = Duration::from_millis(500);
 /// transaction back: the locks of a process that is frozen hold everybody up.
 const TRANSACTION_IDLE: Duration = Duration::from_secs(5);
 
-/// The most connections for statements that write whole groups: one for each lane.
-const GROUP_CONNECTIONS: u32 = 10;
+/// The most connections for statements that write whole groups, besides the others.
+const GROUP_CONNECTIONS: u32 = 6;
 
 /// A transaction of the database, taken back when it is dropped before its commit.
 pub type Transaction = DatabaseTransaction;

@@ -111,6 +111,12 @@ id!(
     /// One transfer between two accounts of the ledger.
     EntryId, "ent");
 id!(
+    /// A copy of a person's data, made for them.
+    ExportId, "exp");
+id!(
+    /// The end of an account, and its receipt.
+    ErasureId, "era");
+id!(
     /// One running process.
     ProcessId, "prc");
 id!(

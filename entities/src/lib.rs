@@ -20,6 +20,7 @@ pub mod ledger;
 pub mod mail;
 pub mod operators;
 pub mod pools;
+pub mod privacy;
 pub mod reconcile;
 pub mod routing;
 pub mod tables;

@@ -312,17 +312,17 @@ pub async fn leaving(
         .await
 }
 
-/// Removes the rows of uploads whose files are gone.
+/// Removes the rows of uploads whose files are gone; how many there were.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn forget(db: &impl ConnectionTrait, ids: &[UploadId]) -> Result<(), DbErr> {
+pub async fn forget(db: &impl ConnectionTrait, ids: &[UploadId]) -> Result<u64, DbErr> {
     let rows = job_uploads::Entity::delete_many()
         .filter(job_uploads::Column::UploadId.is_in(ids.iter().copied()));
     rows.exec(db).await?;
-    uploads::Entity::delete_many()
+    let gone = uploads::Entity::delete_many()
         .filter(uploads::Column::Id.is_in(ids.iter().copied()))
         .exec(db)
         .await?;
-    Ok(())
+    Ok(gone.rows_affected)
 }

@@ -11,8 +11,9 @@
 //! | `address`, `browser` | where a request comes from |
 //! | `auth`, `callers`, `extract`, `json` | what comes in |
 //! | `admin/` | what operators do |
-//! | `people/` | signing up and in, sessions, pages |
 //! | `jobs/`, `models`, `credits`, `keys`, `usage`, `media` | a file for each resource |
+//! | `people/` | signing up and in, sessions, pages |
+//! | `account/`, `privacy` | one's own data, and the policy about it |
 //! | `waiters` | waking whoever waits for a job |
 //! | `limits` | how many requests at the same time, and for how long |
 //! | `rate` | how often somebody may ask |
@@ -20,6 +21,7 @@
 //! | `last_use` | when each key was last used |
 //! | `openapi` | the description of all this, for programs |
 
+mod account;
 mod address;
 mod admin;
 mod app;
@@ -40,6 +42,7 @@ mod models;
 mod openapi;
 mod people;
 mod platform;
+mod privacy;
 mod problem;
 mod range;
 mod rate;

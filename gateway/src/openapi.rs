@@ -14,7 +14,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::{
-    admin, app::App, callbacks, credits, jobs, keys, media, models, people, uploads, usage,
+    account, admin, app::App, callbacks, credits, jobs, keys, media, models, people, privacy,
+    uploads, usage,
 };
 
 /// A list, as every resource has it.
@@ -109,6 +110,10 @@ pub(crate) fn routes() -> Router<App> {
         .routes(routes!(people::list_sessions, people::delete_sessions))
         .routes(routes!(people::delete_session))
         .routes(routes!(people::list_audit))
+        .routes(routes!(account::profile::get, account::profile::patch, account::erase::delete))
+        .routes(routes!(account::exports::create, account::exports::list))
+        .routes(routes!(account::exports::get))
+        .routes(routes!(account::erase::receipt))
         .split_for_parts();
     // OpenAPI has no path parameter that spans slashes, so this one is described apart.
     let (_, file) = OpenApiRouter::<App>::new().routes(routes!(media::get)).split_for_parts();
@@ -116,6 +121,7 @@ pub(crate) fn routes() -> Router<App> {
     declare_problems(&mut description);
     router
         .route("/media/{*key}", routing::get(media::get))
+        .route("/privacy", routing::get(privacy::page))
         .merge(people::pages())
         .merge(SwaggerUi::new("/docs").url("/openapi.json", description))
 }

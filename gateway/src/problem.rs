@@ -29,6 +29,7 @@ pub(crate) enum Code {
     WrongCredentials,
     TooManyAttempts,
     NotConfigured,
+    ReauthenticationRequired,
     LinkExpired,
     LinkInvalid,
     NotFound,
@@ -79,6 +80,9 @@ impl Code {
                 (S::TOO_MANY_REQUESTS, "too_many_attempts", "Too many attempts")
             }
             Self::NotConfigured => (S::NOT_FOUND, "not_configured", "Not set up here"),
+            Self::ReauthenticationRequired => {
+                (S::FORBIDDEN, "reauthentication_required", "Reauthentication required")
+            }
             Self::LinkExpired => (S::FORBIDDEN, "link_expired", "Link expired"),
             Self::LinkInvalid => (S::FORBIDDEN, "link_invalid", "Link invalid"),
             Self::NotFound => (S::NOT_FOUND, "not_found", "Not found"),
@@ -184,6 +188,11 @@ impl Problem {
             _ => {}
         }
         problem
+    }
+
+    /// Whether it is of this kind.
+    pub(crate) fn is(&self, code: Code) -> bool {
+        self.code == code
     }
 
     pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {

@@ -18,6 +18,7 @@ mod m20261126_000020_key_rules;
 mod m20261126_000021_usage_log;
 mod m20261126_000030_routing;
 mod m20261126_000040_thumbnails;
+mod m20261126_000050_privacy;
 
 use sea_orm::{ConnectionTrait, DbErr};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
@@ -43,6 +44,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000021_usage_log::Migration),
             Box::new(m20261126_000030_routing::Migration),
             Box::new(m20261126_000040_thumbnails::Migration),
+            Box::new(m20261126_000050_privacy::Migration),
         ]
     }
 }

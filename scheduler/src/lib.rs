@@ -5,7 +5,9 @@
 //! conditional changes, so a leader that was frozen and wakes up does no harm: what it wants to
 //! change has changed already. A task that fails is logged and comes round again.
 
+mod erasure;
 mod mails;
+mod orphans;
 mod tasks;
 
 use std::time::Duration;
@@ -45,6 +47,7 @@ pub async fn run(context: Context) {
                 let lost = *lost.borrow();
                 state.push_again(&context, lost).await;
                 state.work(&context).await;
+                state.orphans.round(&context).await;
             }
             Ok(None) => step_down(&context, &mut leading),
             Err(error) => {
@@ -92,6 +95,7 @@ struct Leading {
     last: [Option<Instant>; tasks::TASKS.len()],
     /// Hints that were lost before this time are pushed again.
     pushed_again: Option<Timestamp>,
+    orphans: orphans::Orphans,
 }
 
 impl Leading {

@@ -2,14 +2,21 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use config::{context::Context, media::MediaError, routes, settings::Settings};
+use config::{
+    context::Context,
+    media::{MediaError, MediaKey},
+    routes,
+    settings::Settings,
+};
 use entities::{
-    Effects, Timestamp, WriteError, accounts, audit, job, mail, pools, reconcile, throttle,
-    uploads, usage,
+    Effects, Timestamp, WriteError, accounts, audit, job, mail, pools, privacy, reconcile,
+    throttle, uploads, usage,
 };
 use futures::future::BoxFuture;
 use sea_orm::{DatabaseTransaction, DbErr};
 use uuid::Uuid;
+
+use crate::erasure;
 
 /// The most jobs that one round of a task touches; more come with the next round.
 const BATCH: u64 = 200;
@@ -23,6 +30,9 @@ const USAGE_BATCH: u64 = 5_000;
 /// Days of the usage log that are made ahead.
 const USAGE_DAYS_AHEAD: u16 = 7;
 
+/// Small rows that are forgotten by one statement.
+const FORGET_BATCH: u64 = 2_000;
+
 /// A periodic task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Task {
@@ -35,13 +45,15 @@ pub(crate) enum Task {
     Expire,
     Uploads,
     UsageLog,
+    Erasures,
+    Exports,
     Forget,
     Accounts,
     Staging,
 }
 
 /// All of them.
-pub(crate) const TASKS: [Task; 12] = [
+pub(crate) const TASKS: [Task; 14] = [
     Task::Rescue,
     Task::Sweep,
     Task::Deadlines,
@@ -51,6 +63,8 @@ pub(crate) const TASKS: [Task; 12] = [
     Task::Expire,
     Task::Uploads,
     Task::UsageLog,
+    Task::Erasures,
+    Task::Exports,
     Task::Forget,
     Task::Accounts,
     Task::Staging,
@@ -68,6 +82,8 @@ impl Task {
             Self::Expire => "expire",
             Self::Uploads => "uploads",
             Self::UsageLog => "usage_log",
+            Self::Erasures => "erasures",
+            Self::Exports => "exports",
             Self::Forget => "forget",
             Self::Accounts => "accounts",
             Self::Staging => "staging",
@@ -78,7 +94,8 @@ impl Task {
         match self {
             Self::Rescue | Self::Sweep | Self::Dispatch => settings.scheduler.sweep,
             Self::Deadlines | Self::Gauges => Duration::from_secs(2),
-            Self::Expire | Self::Uploads | Self::UsageLog => Duration::from_secs(5),
+            Self::Erasures => Duration::from_millis(500),
+            Self::Expire | Self::Uploads | Self::Exports | Self::UsageLog => Duration::from_secs(5),
             Self::Reconcile => settings.scheduler.reconcile,
             Self::Accounts => Duration::from_secs(30),
             Self::Forget => Duration::from_secs(600),
@@ -115,15 +132,18 @@ impl Task {
             Self::Expire => expire(context, now).await,
             Self::Uploads => uploads_leave(context, now).await,
             Self::UsageLog => usage_log(context, now).await.map_err(failed),
+            Self::Erasures => erasure::round(context, now).await,
+            Self::Exports => exports_leave(context, now).await,
             Self::Forget => {
-                job::forget_old_idempotency_keys(context.db.write(), now).await.map_err(failed)?;
+                forget_keys(context, now).await?;
                 accounts::forget_spending(context.db.write(), now).await.map_err(failed)?;
+                erasure::logs_again(context, now).await?;
                 pools::forget_dead(context.db.write()).await.map_err(failed)
             }
             Self::Accounts => forget_accounts_past(context, now).await.map_err(failed),
             Self::Staging => {
                 staging(context).await;
-                Ok(())
+                erasure::half_copies(context).await
             }
         }
     }
@@ -141,11 +161,11 @@ pub(crate) async fn push_again(context: &Context, lost: Timestamp) -> Result<boo
     Ok(all)
 }
 
-fn failed(error: DbErr) -> WriteError {
+pub(crate) fn failed(error: DbErr) -> WriteError {
     WriteError::Db(std::sync::Arc::new(error))
 }
 
-async fn write<F>(context: &Context, work: F) -> Result<(), WriteError>
+pub(crate) async fn write<F>(context: &Context, work: F) -> Result<(), WriteError>
 where
     F: for<'t> Fn(&'t DatabaseTransaction) -> BoxFuture<'t, Result<Effects, DbErr>>
         + Send
@@ -225,6 +245,38 @@ async fn usage_log(context: &Context, now: Timestamp) -> Result<(), DbErr> {
         context.metrics.retention_deleted("usage", count);
     }
     Ok(())
+}
+
+/// Deletes exports whose time is over: files first, then their rows.
+async fn exports_leave(context: &Context, now: Timestamp) -> Result<(), WriteError> {
+    let leaving = privacy::expired_exports(context.db.read(), BATCH, now).await.map_err(failed)?;
+    let mut done = Vec::new();
+    for export in leaving {
+        match context.media.delete(MediaKey::export(export.id)).await {
+            Ok(()) => done.push(export.id),
+            Err(error) => {
+                tracing::warn!(export = %export.id, %error, "an export was not deleted; it comes round again");
+            }
+        }
+    }
+    if done.is_empty() {
+        return Ok(());
+    }
+    privacy::forget_exports(context.db.write(), &done).await.map_err(failed)?;
+    context.metrics.retention_deleted("export", done.len());
+    Ok(())
+}
+
+/// Forgets idempotency keys whose time is over, a batch at a time.
+async fn forget_keys(context: &Context, now: Timestamp) -> Result<(), WriteError> {
+    loop {
+        let gone = job::forget_old_idempotency_keys(context.db.write(), FORGET_BATCH, now);
+        let gone = gone.await.map_err(failed)?;
+        context.metrics.retention_deleted("idempotency_key", usize::try_from(gone).unwrap_or(0));
+        if gone < FORGET_BATCH {
+            return Ok(());
+        }
+    }
 }
 
 async fn delete_files(context: &Context, keys: &[String]) -> Result<(), MediaError> {

@@ -42,6 +42,7 @@ impl Scene {
         let env = vec![
             ("FAL_KEY", sim::fal::KEY.to_owned()),
             ("TIKTOMATO__PROVIDERS__FAL_URL", base.clone()),
+            ("TIKTOMATO__PROVIDERS__FAL_API_URL", base.clone()),
             ("TIKTOMATO__PROVIDERS__FAL_JWKS_URL", format!("{base}/.well-known/jwks.json")),
             // Users may point to the simulator's files.
             (

@@ -10,6 +10,8 @@
 //! | `look` | what the poll loop does with a job: poll, cancel, look a lost answer up |
 //! | `cadence` | how often it looks |
 //! | `callbacks` | what providers reported, judged |
+//! | `copies` | providers are asked to delete what they keep of accounts that ended |
+//! | `exports` | copies of their data that people ask for |
 //! | `inputs` | uploads become links or bytes |
 //! | `store` | copying the media and settling |
 //! | `providers` | the providers, each in its folder, behind one trait |
@@ -19,7 +21,9 @@
 
 mod cadence;
 mod callbacks;
+mod copies;
 mod engine;
+pub mod exports;
 mod inputs;
 mod look;
 mod poll;

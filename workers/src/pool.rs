@@ -12,8 +12,8 @@ use entities::{job, pools};
 use tokio::sync::Notify;
 
 use crate::{
-    cadence::Cadence, callbacks::callback_loop, engine::Engine, poll::poll_loop,
-    providers::Provider,
+    cadence::Cadence, callbacks::callback_loop, copies::copies_loop, engine::Engine,
+    exports::export_loop, poll::poll_loop, providers::Provider,
 };
 
 /// A pool and how many calls it makes at the same time.
@@ -74,9 +74,11 @@ pub async fn run(
                 async move { engine.handle(hint).await }
             });
         loops.push(tokio::spawn(callback_loop(engine.clone())));
+        loops.push(tokio::spawn(copies_loop(engine.clone())));
         loops.push(tokio::spawn(poll_loop(engine.clone(), size.concurrency.get())));
         loops.push(tokio::spawn(heartbeat(engine, size.concurrency.get())));
     }
+    loops.push(tokio::spawn(export_loop(context.clone())));
     let stop = context.shutdown.clone();
     let grace = context.settings.workers.grace;
     let signal = async move {

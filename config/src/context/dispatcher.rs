@@ -135,8 +135,11 @@ async fn round(
 ) -> Result<(Effects, Option<WorkspaceId>), DbErr> {
     let tx = db.begin().await?;
     if tx.get_database_backend() == DatabaseBackend::Postgres {
-        // A dispatch that a crash undoes is done again; it need not wait for the disk.
-        tx.execute_unprepared("SET LOCAL synchronous_commit = off").await?;
+        // A dispatch that a crash undoes is done again; it need not wait for the disk. And a plan
+        // that was made while the table was young would read every waiting job: plan each time.
+        let settings =
+            "SET LOCAL synchronous_commit = off; SET LOCAL plan_cache_mode = force_custom_plan";
+        tx.execute_unprepared(settings).await?;
     }
     let done = job::dispatch(&tx, pool, most, last, clock.now()).await?;
     tx.commit().await?;

@@ -4,6 +4,7 @@
 //! A crash between the last two sends a mail twice, and loses none. The links in them are built
 //! here: `{public_url}/verify?token=…`, where the token is a row's id and a tag of it.
 
+mod folder;
 mod link;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use sea_orm::DbErr;
 
 use crate::{clock::Clock, secrets::MasterSecrets, settings};
 
+pub use folder::remove_mails_to;
 pub use link::MailLinks;
 
 /// Mails that are claimed together.

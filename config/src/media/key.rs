@@ -2,7 +2,14 @@
 
 use std::{fmt, str::FromStr};
 
-use entities::ids::{JobId, UploadId};
+use entities::{
+    ids::{ExportId, JobId, UploadId},
+    privacy::Owner,
+};
+use uuid::Uuid;
+
+/// Where files are. The first letters of a name below say which of 256 parts it is in.
+pub(super) const FOLDERS: [&str; 3] = ["jobs", "uploads", "exports"];
 
 /// What a thumbnail's name has more than its picture's.
 const THUMBNAIL: &str = "-thumbnail";
@@ -39,6 +46,27 @@ impl MediaKey {
         Self(format!("uploads/{}/{id}", &id[30..]))
     }
 
+    /// The file of an export.
+    #[must_use]
+    pub fn export(export: ExportId) -> Self {
+        let id = export.0.simple().to_string();
+        Self(format!("exports/{}/{id}.zip", &id[30..]))
+    }
+
+    /// Whom the file belongs to; `None` for a name that was not made here.
+    #[must_use]
+    pub fn owner(&self) -> Option<Owner> {
+        let mut parts = self.0.split('/');
+        let (kind, _, name) = (parts.next()?, parts.next()?, parts.next()?);
+        let id = |text: &str| Uuid::try_parse(text).ok();
+        match kind {
+            "jobs" => Some(Owner::Job(JobId(id(name)?))),
+            "uploads" => Some(Owner::Upload(UploadId(id(name)?))),
+            "exports" => Some(Owner::Export(ExportId(id(name.strip_suffix(".zip")?)?))),
+            _ => None,
+        }
+    }
+
     /// The key as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -69,7 +97,9 @@ impl FromStr for MediaKey {
                     byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte)
                 })
         };
-        let known = text.starts_with("jobs/") || text.starts_with("uploads/");
+        let known = FOLDERS
+            .iter()
+            .any(|folder| text.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')));
         let safe = text.len() <= 200 && known && text.split('/').all(part);
         if safe { Ok(Self(text.to_owned())) } else { Err(BadKey) }
     }
@@ -89,6 +119,13 @@ mod tests {
         let key = MediaKey::upload(UploadId::generate());
         assert_eq!(key.thumbnail(), None);
         assert_eq!(key.as_str().parse(), Ok(key));
+        let id = ExportId::generate();
+        let key = MediaKey::export(id);
+        assert_eq!(key.as_str().parse(), Ok(key.clone()));
+        assert_eq!(key.owner(), Some(Owner::Export(id)));
+        let id = JobId::generate();
+        assert_eq!(MediaKey::output(id, 12).owner(), Some(Owner::Job(id)));
+        assert_eq!("jobs/ab/zz/0".parse::<MediaKey>().unwrap().owner(), None);
     }
 
     fn key_of_thumbnail() -> MediaKey {

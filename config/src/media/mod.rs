@@ -1,8 +1,8 @@
 //! Media files: stored whole or not at all, checked before they are visible, served by signed
 //! links.
 //!
-//! Stored: objects under `jobs/…` and `uploads/…` (whole), a thumbnail beside every large picture that
-//! a job made (it is deleted with its picture), and `staging/…` (being copied; removed when the copy
+//! Stored: objects under `jobs/…`, `uploads/…` and `exports/…` (whole), a thumbnail beside every
+//! large picture that a job made (it is deleted with its picture), and `staging/…` (being copied; removed when the copy
 //! ends, and by the scheduler when a crash left one). What can fail is in [`MediaError`].
 
 mod boxes;
@@ -11,6 +11,7 @@ mod key;
 mod link;
 mod probe;
 mod store;
+mod sweep;
 mod thumbnail;
 mod whole;
 
@@ -18,4 +19,5 @@ pub use key::{BadKey, MediaKey};
 pub use link::{LinkError, MediaLinks};
 pub use probe::ContentType;
 pub use store::{File, MediaError, MediaStore, PutLimits, Stored, Thumbnail};
+pub use sweep::Found;
 pub use thumbnail::THUMBNAIL;

@@ -22,7 +22,7 @@ use object_store::{
 };
 use tokio::sync::Semaphore;
 
-use self::copying::{Copied, Copying, Kept};
+use self::copying::{Copying, Kept, Uninspected, Watch};
 use super::{
     BadKey, ContentType, MediaKey, ebml,
     probe::{self, Found, START},
@@ -40,7 +40,7 @@ const SILENCE: Duration = Duration::from_secs(60);
 const STALE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Where files are while they are copied.
-const STAGING: &str = "staging";
+pub(super) const STAGING: &str = "staging";
 
 /// Why media could not be stored or read.
 #[derive(Debug, thiserror::Error)]
@@ -205,8 +205,8 @@ pub struct File {
 /// Keeps media. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct MediaStore {
-    objects: Arc<dyn ObjectStore>,
-    staging: PathBuf,
+    pub(super) objects: Arc<dyn ObjectStore>,
+    pub(super) staging: PathBuf,
     /// A decoded picture takes up to half a gigabyte: no more at once than there are processors.
     decoders: Arc<Semaphore>,
 }
@@ -257,14 +257,43 @@ impl MediaStore {
     where
         S: Stream<Item = io::Result<Bytes>> + Send + Unpin,
     {
-        let staging = ObjectPath::from(format!("{STAGING}/{}", uuid::Uuid::new_v4().simple()));
+        let staging = staging(key);
         let stored = self.put_staged(key, &staging, source, limits).await;
-        if let Err(error) = self.objects.delete(&staging).await
+        // A file that is stored was moved away from there.
+        if stored.is_err() {
+            self.clear(&staging).await;
+        }
+        stored
+    }
+
+    /// Stores the bytes of an archive that was made here under `key`, whole or not at all; nothing is
+    /// looked for in them. Answers with their number.
+    ///
+    /// # Errors
+    /// See [`MediaError`]; nothing is left behind.
+    pub async fn put_archive<S>(&self, key: &MediaKey, source: S) -> Result<u64, MediaError>
+    where
+        S: Stream<Item = io::Result<Bytes>> + Send + Unpin,
+    {
+        let staging = staging(key);
+        let stored = async {
+            let bytes = self.copy(&staging, source, Uninspected(0)).await?;
+            self.objects.rename(&staging, &path(key)).await?;
+            Ok(bytes)
+        };
+        let stored = stored.await;
+        if stored.is_err() {
+            self.clear(&staging).await;
+        }
+        stored
+    }
+
+    async fn clear(&self, staging: &ObjectPath) {
+        if let Err(error) = self.objects.delete(staging).await
             && !matches!(error, object_store::Error::NotFound { .. })
         {
             tracing::warn!(%error, "a staging file was not removed");
         }
-        stored
     }
 
     async fn put_staged<S>(
@@ -277,7 +306,7 @@ impl MediaStore {
     where
         S: Stream<Item = io::Result<Bytes>> + Send + Unpin,
     {
-        let copied = self.copy(staging, source, limits).await?;
+        let copied = self.copy(staging, source, Copying::new(limits)).await?;
         let content_type = copied.content_type;
         let (found, small) = match copied.kept {
             Kept::Image(bytes) => self.decode(content_type, bytes, limits.thumbnail).await?,
@@ -335,37 +364,36 @@ impl MediaStore {
         }
     }
 
-    async fn copy<S>(
+    async fn copy<S, W: Watch>(
         &self,
         to: &ObjectPath,
         mut source: S,
-        limits: PutLimits,
-    ) -> Result<Copied, MediaError>
+        mut watch: W,
+    ) -> Result<W::Seen, MediaError>
     where
         S: Stream<Item = io::Result<Bytes>> + Send + Unpin,
     {
         let mut upload = self.objects.put_multipart(to).await?;
         let result = async {
             let mut part = BytesMut::new();
-            let mut copied = Copying::new(limits);
             while let Some(bytes) = next(&mut source).await? {
-                copied.take(&bytes)?;
+                watch.take(&bytes)?;
                 part.extend_from_slice(&bytes);
                 if part.len() >= PART {
                     upload.put_part(part.split().freeze().into()).await?;
                 }
             }
-            let copied = copied.end()?;
+            let seen = watch.end()?;
             if !part.is_empty() {
                 upload.put_part(part.freeze().into()).await?;
             }
-            Ok(copied)
+            Ok(seen)
         }
         .await;
         match result {
-            Ok(copied) => {
+            Ok(seen) => {
                 upload.complete().await?;
-                Ok(copied)
+                Ok(seen)
             }
             Err(error) => {
                 if let Err(error) = upload.abort().await {
@@ -384,8 +412,9 @@ impl MediaStore {
         let path = path(&key.parse()?);
         let bytes = self.objects.head(&path).await?.size;
         let start = self.objects.get_range(&path, 0..bytes.min(START as u64)).await?;
-        let content_type =
-            ContentType::sniff(&start).map_or("application/octet-stream", ContentType::mime);
+        let other =
+            if key.ends_with(".zip") { "application/zip" } else { "application/octet-stream" };
+        let content_type = ContentType::sniff(&start).map_or(other, ContentType::mime);
         Ok(File { bytes, content_type })
     }
 
@@ -453,6 +482,13 @@ fn remove_older(folder: &Path, age: Duration) -> io::Result<usize> {
         removed += usize::from(gone()?);
     }
     Ok(removed)
+}
+
+/// Where a file is while it is copied. The name tells whose it is, so that what a crash leaves can be
+/// removed with its owner.
+fn staging(key: &MediaKey) -> ObjectPath {
+    let name = key.as_str().replace('/', "~");
+    ObjectPath::from(format!("{STAGING}/{name}~{}", uuid::Uuid::new_v4().simple()))
 }
 
 fn path(key: &MediaKey) -> ObjectPath {

@@ -27,6 +27,11 @@ pub struct Providers {
     pub fal_user_id: Option<String>,
     /// The keys that sign fal.ai's callbacks.
     pub fal_jwks_url: BaseUrl,
+    /// fal.ai's platform API.
+    pub fal_api_url: BaseUrl,
+    /// The key for that.
+    #[serde(serialize_with = "shown::secret")]
+    pub fal_admin_key: Option<SecretString>,
     /// The token for Hugging Face.
     #[serde(serialize_with = "shown::secret")]
     pub hf_token: Option<SecretString>,
@@ -83,6 +88,8 @@ impl Providers {
         let fal_media_hosts = origins(reader, "providers.fal_media_hosts");
         let fal_user_id = reader.optional("providers.fal_user_id", |text| Ok(text.to_owned()));
         let fal_jwks_url = reader.required("providers.fal_jwks_url", str::parse);
+        let fal_api_url = reader.required("providers.fal_api_url", str::parse);
+        let fal_admin_key = reader.secret("providers.fal_admin_key");
         let hf_token = reader.secret("providers.hf_token");
         let hf_url = reader.required("providers.hf_url", str::parse);
         let hf_hub_url = reader.required("providers.hf_hub_url", str::parse);
@@ -98,6 +105,8 @@ impl Providers {
             fal_media_hosts: fal_media_hosts?,
             fal_user_id: fal_user_id?,
             fal_jwks_url: fal_jwks_url?,
+            fal_api_url: fal_api_url?,
+            fal_admin_key: fal_admin_key?,
             hf_token: hf_token?,
             hf_url: hf_url?,
             hf_hub_url: hf_hub_url?,

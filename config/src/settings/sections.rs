@@ -220,6 +220,12 @@ pub struct Retention {
     /// What happened to accounts.
     #[serde(rename = "audit_days", serialize_with = "shown::days")]
     pub audit: Duration,
+    /// A copy of their data that somebody asked for.
+    #[serde(rename = "export_days", serialize_with = "shown::days")]
+    pub export: Duration,
+    /// How often one of 256 parts of the media is compared with the database.
+    #[serde(rename = "orphans_seconds", serialize_with = "shown::seconds")]
+    pub orphans: Duration,
 }
 
 impl Retention {
@@ -227,7 +233,15 @@ impl Retention {
         let content = reader.days("retention.content_days");
         let usage_log = reader.days("retention.usage_log_days");
         let audit = reader.days("retention.audit_days");
-        Some(Self { content: content?, usage_log: usage_log?, audit: audit? })
+        let export = reader.days("retention.export_days");
+        let orphans = reader.seconds("retention.orphans_seconds", 0.01..=86_400.0);
+        Some(Self {
+            content: content?,
+            usage_log: usage_log?,
+            audit: audit?,
+            export: export?,
+            orphans: orphans?,
+        })
     }
 }
 

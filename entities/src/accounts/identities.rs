@@ -93,7 +93,7 @@ pub async fn find_federated(
 pub async fn sign_up_federated(
     tx: &DatabaseTransaction,
     claims: &Claims,
-    terms: Terms,
+    terms: Terms<'_>,
     origin: &Origin,
     now: Timestamp,
 ) -> Result<PersonalWorkspace, AccountError> {

@@ -12,9 +12,10 @@ use super::people::{AccountError, NewUser, PersonalWorkspace, canonical, create_
 use crate::{
     Credits, Timestamp,
     audit::{self, Action, Event, Origin},
-    ids::{SignUpId, WorkspaceId},
+    ids::SignUpId,
     ledger::{self, GrantError},
     mail::{self, Template},
+    privacy,
     tables::{sign_ups, users},
 };
 
@@ -33,12 +34,14 @@ pub struct NewSignUp {
 }
 
 /// What every new account gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Terms {
+#[derive(Clone, Copy)]
+pub struct Terms<'a> {
     /// How many of its jobs may be dispatched at once.
     pub dispatch_limit: i32,
     /// What it is granted, once for each address.
     pub free_credits: Credits,
+    /// What an address is remembered by once it had its grant; see [`privacy::first_grant`].
+    pub marks: &'a (dyn Fn(&str) -> Vec<[u8; 32]> + Sync),
 }
 
 /// Writes down that somebody wants an account, and the mail that asks for the proof. The same
@@ -77,7 +80,7 @@ pub async fn ask_sign_up(
 pub async fn verify_sign_up(
     tx: &DatabaseTransaction,
     id: SignUpId,
-    terms: Terms,
+    terms: Terms<'_>,
     origin: &Origin,
     now: Timestamp,
 ) -> Result<Option<PersonalWorkspace>, AccountError> {
@@ -116,12 +119,12 @@ pub async fn verify_sign_up(
 pub(super) async fn open_account(
     tx: &DatabaseTransaction,
     new: NewUser,
-    terms: Terms,
+    terms: Terms<'_>,
     now: Timestamp,
 ) -> Result<PersonalWorkspace, AccountError> {
     let made = create_user(tx, &new, now).await?;
     forget_sign_ups(tx, &made.user.email).await?;
-    first_grant(tx, made.workspace.id, &made.user.email, terms.free_credits, now).await?;
+    first_grant(tx, &made, terms, now).await?;
     Ok(made)
 }
 
@@ -129,15 +132,18 @@ pub(super) async fn open_account(
 /// have them.
 async fn first_grant(
     tx: &DatabaseTransaction,
-    workspace_id: WorkspaceId,
-    _email: &str,
-    amount: Credits,
+    made: &PersonalWorkspace,
+    terms: Terms<'_>,
     now: Timestamp,
 ) -> Result<(), AccountError> {
-    if amount <= Credits::ZERO {
+    let amount = terms.free_credits;
+    // Who deleted their account and comes again finds nothing, and gets nothing twice.
+    if amount <= Credits::ZERO
+        || !privacy::first_grant(tx, &(terms.marks)(&made.user.email), now).await?
+    {
         return Ok(());
     }
-    match ledger::grant(tx, workspace_id, amount, "free credits", now).await {
+    match ledger::grant(tx, made.workspace.id, amount, "free credits", now).await {
         Ok(_) => Ok(()),
         Err(GrantError::Db(error)) => Err(error.into()),
         Err(error) => Err(DbErr::Custom(error.to_string()).into()),

@@ -9,10 +9,7 @@ use super::{
     AttemptOutcome, JobRef, JobState, policy, rescue,
     settle::{self, Ending, Failure},
 };
-use crate::{
-    Effects, Timestamp,
-    tables::{idempotency_keys, jobs},
-};
+use crate::{Effects, Timestamp, db::sql, tables::jobs};
 
 /// Ends up to `limit` jobs whose deadline has passed and that nobody has a lease on: queued too
 /// long, waited too long for a lost answer, or too long at the provider (the poll loop, which
@@ -86,17 +83,18 @@ pub(crate) fn too_late(state: JobState) -> Failure {
     Failure { code, detail: detail.to_owned() }
 }
 
-/// Deletes idempotency records that have expired. Answers with how many.
+/// Deletes up to `limit` idempotency records that have expired. Answers with how many.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn forget_old_idempotency_keys(
     db: &impl ConnectionTrait,
+    limit: u64,
     now: Timestamp,
 ) -> Result<u64, DbErr> {
-    let deleted = idempotency_keys::Entity::delete_many()
-        .filter(idempotency_keys::Column::CreatedAt.lt(now.before(policy::IDEMPOTENCY_LIMIT)))
-        .exec(db)
-        .await?;
-    Ok(deleted.rows_affected)
+    let text = "DELETE FROM idempotency_keys WHERE (workspace_id, key) IN \
+                (SELECT workspace_id, key FROM idempotency_keys WHERE created_at < $1 LIMIT $2)";
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let values = [now.before(policy::IDEMPOTENCY_LIMIT).0.into(), limit.into()];
+    Ok(db.execute_raw(sql(db, text, values)).await?.rows_affected())
 }

@@ -186,11 +186,12 @@ async fn oldest(
         }
         return Ok(waiting);
     }
+    // In the order of the index alone, or each workspace's jobs would all be read and sorted.
     let text = "SELECT job.id, workspace.id AS workspace_id \
         FROM unnest($1, $2) WITH ORDINALITY AS workspace (id, free, turn) CROSS JOIN LATERAL (\
           SELECT id, ready_at FROM jobs WHERE pool = $3 AND workspace_id = workspace.id \
           AND state = 'queued' AND dispatched_at IS NULL AND ready_at <= $4 \
-          ORDER BY ready_at, id LIMIT workspace.free) AS job \
+          ORDER BY ready_at LIMIT workspace.free) AS job \
         ORDER BY workspace.turn, job.ready_at, job.id";
     let values = [
         free.iter().map(|(id, _)| id.0).collect::<Vec<_>>().into(),
@@ -214,13 +215,15 @@ async fn mark(
 ) -> Result<Vec<(WorkspaceId, JobHint)>, DbErr> {
     let backend = tx.get_database_backend();
     let (these, values) = one_of(backend, "id", 2, picked.iter().map(|(_, job)| job.0));
-    let text = format!(
-        "UPDATE jobs SET dispatched_at = $1, pushed_at = $1, pushes = 1, epoch = epoch + 1 \
-         WHERE id IN (SELECT id FROM jobs WHERE {these} AND state = 'queued' \
-           AND dispatched_at IS NULL{lock}) \
-         AND state = 'queued' AND dispatched_at IS NULL RETURNING id, epoch",
-        lock = skip_locked(backend),
-    );
+    let text = if backend == DatabaseBackend::Postgres {
+        // LATERAL with a limit is planned as one look into the index for each job.
+        MARK_EACH.to_owned()
+    } else {
+        format!(
+            "UPDATE jobs SET dispatched_at = $1, pushed_at = $1, pushes = 1, epoch = epoch + 1 \
+             WHERE {these} AND state = 'queued' AND dispatched_at IS NULL RETURNING id, epoch"
+        )
+    };
     let values = std::iter::once(now.0.into()).chain(values);
     let rows = tx.query_all_raw(sql(tx, text, values)).await?;
     let epochs: HashMap<JobId, i64> = rows
@@ -233,6 +236,17 @@ async fn mark(
     });
     Ok(hints.collect())
 }
+
+const MARK_EACH: &str = "
+WITH mine AS MATERIALIZED (
+    SELECT job.id FROM unnest($2) AS picked (id) CROSS JOIN LATERAL (
+        SELECT id FROM jobs WHERE jobs.id = picked.id AND state || '' = 'queued'
+        AND dispatched_at IS NULL LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
+    ) AS job
+)
+UPDATE jobs SET dispatched_at = $1, pushed_at = $1, pushes = 1, epoch = epoch + 1
+FROM mine WHERE jobs.id = mine.id AND state || '' = 'queued' AND dispatched_at IS NULL
+RETURNING jobs.id, epoch";
 
 /// Takes a slot of its workspace, which is locked, for each job.
 async fn take_slots(

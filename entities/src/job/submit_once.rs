@@ -1,5 +1,5 @@
 //! The ordinary submit on Postgres: one statement for a whole group, in one round trip, for whoever
-//! needs no second thought: a key that is in force, a wallet that covers all that its workspace
+//! needs no second thought: a key that is in force and has no spending limit, a wallet that covers all that its workspace
 //! asks for in this group, an idempotency key that is new. Whoever does not come back from it has
 //! written nothing and goes the long way ([`super::submit`]), which tells why.
 //!
@@ -32,7 +32,9 @@ WITH given AS MATERIALIZED (
 ), live AS MATERIALIZED (
     SELECT * FROM given
     WHERE api_key_id = '00000000-0000-0000-0000-000000000000' OR (
-        SELECT revoked_at IS NULL FROM api_keys WHERE api_keys.id = given.api_key_id LIMIT 1)
+        SELECT revoked_at IS NULL AND spend_limit IS NULL
+            AND (expires_at IS NULL OR expires_at > given.created_at)
+        FROM api_keys WHERE api_keys.id = given.api_key_id LIMIT 1)
 ), payers AS MATERIALIZED (
     SELECT w.workspace_id FROM wallets w JOIN (
         SELECT workspace_id, sum(credits) AS credits FROM live GROUP BY workspace_id

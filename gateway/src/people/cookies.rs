@@ -18,13 +18,13 @@ use serde::{Serialize, de::DeserializeOwned};
 /// Who is signed in.
 pub(crate) const SESSION: &str = "__Host-tt_session";
 /// That this browser has signed in to an account.
-pub(super) const DEVICE: &str = "__Host-tt_device";
+pub(crate) const DEVICE: &str = "__Host-tt_device";
 /// That somebody here said that they were too young. Ends with the browser.
-pub(super) const AGE: &str = "__Host-tt_age";
+pub(crate) const AGE: &str = "__Host-tt_age";
 /// A sign-in with Google that has begun.
-pub(super) const FLOW: &str = "__Host-tt_google";
+pub(crate) const FLOW: &str = "__Host-tt_google";
 /// Somebody whom Google knows and who has no account yet.
-pub(super) const NEWCOMER: &str = "__Host-tt_newcomer";
+pub(crate) const NEWCOMER: &str = "__Host-tt_newcomer";
 
 /// How long a browser is remembered.
 pub(super) const DEVICE_LASTS: Duration = Duration::from_secs(365 * 86_400);

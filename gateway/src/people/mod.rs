@@ -31,7 +31,7 @@ mod throttles;
 mod visitor;
 
 pub(crate) use audit::*;
-pub(crate) use cookies::SESSION;
+pub(crate) use cookies::{AGE, DEVICE, FLOW, NEWCOMER, SESSION};
 pub(crate) use google::Google;
 pub(crate) use pages::routes as pages;
 pub(crate) use recover::*;
@@ -39,3 +39,4 @@ pub(crate) use same_site::guard;
 pub(crate) use sessions::*;
 pub(crate) use sign_in::*;
 pub(crate) use sign_up::*;
+pub(crate) use visitor::{Visitor, origin};

@@ -10,8 +10,9 @@ use axum::{
 use config::context::Context;
 use entities::{
     accounts::{self, AccountError, NewSignUp, PersonalWorkspace, Terms, password},
-    ids::SignUpId,
-    mail::LinkKind,
+    ids::{MailTokenId, SignUpId},
+    mail::{LinkKind, Purpose},
+    privacy,
 };
 use http::StatusCode;
 use serde::Serialize;
@@ -151,11 +152,16 @@ pub(super) async fn verify(
     visitor: &Visitor,
     token: &str,
 ) -> Result<PersonalWorkspace, Problem> {
+    let change = LinkKind::Token(Purpose::ChangeEmail);
+    if let Some(id) = context.mailer.links().open(change, token) {
+        return new_email(context, visitor, MailTokenId(id)).await;
+    }
     let id = context.mailer.links().open(LinkKind::SignUp, token).ok_or_else(bad_link)?;
     let tx = context.db.begin().await.map_err(Problem::database)?;
     let now = context.clock.now();
-    let made =
-        accounts::verify_sign_up(&tx, SignUpId(id), terms(context), &visitor.origin, now).await;
+    let marks = |email: &str| context.secrets.grant_marks(email);
+    let terms = terms(context, &marks);
+    let made = accounts::verify_sign_up(&tx, SignUpId(id), terms, &visitor.origin, now).await;
     match made {
         Ok(Some(made)) => {
             tx.commit().await.map_err(Problem::database)?;
@@ -167,10 +173,29 @@ pub(super) async fn verify(
     }
 }
 
+/// The new address of an account, which the link proves.
+async fn new_email(
+    context: &Context,
+    visitor: &Visitor,
+    token: MailTokenId,
+) -> Result<PersonalWorkspace, Problem> {
+    let tx = context.db.begin().await.map_err(Problem::database)?;
+    let now = context.clock.now();
+    let confirmed = privacy::confirm_email(&tx, token, &visitor.origin, now).await;
+    let user_id = confirmed.map_err(Problem::database)?.ok_or_else(bad_link)?;
+    let account = accounts::personal_workspace(&tx, user_id).await.map_err(Problem::database)?;
+    tx.commit().await.map_err(Problem::database)?;
+    account.ok_or_else(bad_link)
+}
+
 /// What every new account gets.
-pub(super) fn terms(context: &Context) -> Terms {
+pub(super) fn terms<'a>(
+    context: &Context,
+    marks: &'a (dyn Fn(&str) -> Vec<[u8; 32]> + Sync),
+) -> Terms<'a> {
     let limit = context.settings.limits.dispatch_per_workspace.get();
     Terms {
+        marks,
         dispatch_limit: i32::try_from(limit).unwrap_or(i32::MAX),
         free_credits: context.settings.accounts.free_credits,
     }

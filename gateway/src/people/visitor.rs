@@ -25,6 +25,13 @@ pub(crate) struct Visitor {
     pub(super) said_too_young: bool,
 }
 
+impl Visitor {
+    /// From where they act, for the audit log.
+    pub(crate) fn origin(&self) -> Origin {
+        self.origin.clone()
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for Visitor {
     type Rejection = Problem;
 

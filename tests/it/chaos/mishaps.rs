@@ -76,6 +76,8 @@ impl Weather {
             5..7 => all.silent(CallbackFault::Forged),
             7..9 => all.silent(CallbackFault::OtherAccount),
             9..11 => all.silent(CallbackFault::Old),
+            // Where the answer is lost, nothing contradicts what fal.ai has signed.
+            11..13 if all.lost => all.silent(CallbackFault::Forged),
             11..13 => all.silent(CallbackFault::OtherRequest),
             13..20 => Some(CallbackFault::Twice),
             20..28 => Some(CallbackFault::Late(dice.random_range(300..4_000))),

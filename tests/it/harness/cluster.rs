@@ -279,6 +279,29 @@ impl Cluster {
         self.folder.path().join("data")
     }
 
+    /// Everything that it writes is below this.
+    pub(super) fn folder(&self) -> PathBuf {
+        self.folder.path().to_owned()
+    }
+
+    /// Where its Redis is, and what its keys begin with.
+    pub(super) fn redis_place(&self) -> Option<(String, String)> {
+        let value = |name: &str| {
+            self.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+        };
+        Some((value("REDIS_URL")?, value("TIKTOMATO__REDIS__PREFIX")?))
+    }
+
+    /// The settings that its processes run under.
+    pub(crate) fn env(&self) -> &Env {
+        &self.env
+    }
+
+    /// The process id of the process of this name.
+    pub(crate) fn pid(&self, name: &str) -> u32 {
+        self.role(name).process.as_ref().unwrap().pid()
+    }
+
     /// What `tiktomato admin … --json` answers, and whether it ended well.
     pub(crate) fn admin(&self, args: &[&str]) -> (bool, Value) {
         admin(args, &self.env)
@@ -287,6 +310,14 @@ impl Cluster {
     /// Runs a command of the binary to its end, with the platform's settings.
     pub(crate) fn run(&self, args: &[&str]) -> std::process::Output {
         run(args, &self.env)
+    }
+
+    /// What a command that must fail says.
+    pub(crate) fn admin_fails(&self, args: &[&str]) -> String {
+        let all: Vec<&str> = ["admin"].iter().chain(args).chain(&["--json"]).copied().collect();
+        let output = run(&all, &self.env);
+        assert!(!output.status.success(), "{args:?}: {output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
     /// A new user with a key and, if above zero, these credits.

@@ -6,6 +6,7 @@ mod db;
 mod invariants;
 mod people;
 mod process;
+mod scan;
 mod servers;
 mod wait;
 
@@ -14,6 +15,7 @@ pub(crate) use cluster::{Cluster, Options, admin};
 pub(crate) use db::{Database, uuid_of};
 pub(crate) use people::{Browser, sign_up};
 pub(crate) use process::{Env, Process, run};
+pub(crate) use scan::{files, unzip};
 pub(crate) use servers::OwnPostgres;
 pub(crate) use servers::OwnRedis;
 pub(crate) use wait::{eventually, free_port, within};

@@ -109,6 +109,7 @@ async fn main() -> Result<()> {
             say(&format!(
                 "fal.ai is simulated at {base}\n\n\
                  FAL_KEY={key} TIKTOMATO__PROVIDERS__FAL_URL={base} \
+                 TIKTOMATO__PROVIDERS__FAL_API_URL={base} \
                  TIKTOMATO__PROVIDERS__FAL_JWKS_URL={base}/.well-known/jwks.json \
                  TIKTOMATO__PROVIDERS__FAL_MEDIA_HOSTS={base} \
                  TIKTOMATO__PROVIDERS__FAL_USER_ID={user_id} cargo run\n\n\

@@ -42,7 +42,12 @@ pub fn film(text: &str, seconds: u32) -> ImageResult<Media> {
     let mut bytes = Vec::new();
     let mut encoder = GifEncoder::new(&mut bytes);
     for step in 0..seconds.clamp(1, 20) * 2 {
-        let frame = DynamicImage::ImageRgb8(gradient(text, 48, 32, step * 20, false)).to_rgba8();
+        let mut frame = gradient(text, 48, 32, step * 20, false);
+        // As few colours as a GIF can have: to choose among more takes longer than all the rest.
+        for tone in frame.iter_mut() {
+            *tone &= 0xf0;
+        }
+        let frame = DynamicImage::ImageRgb8(frame).to_rgba8();
         encoder.encode_frame(Frame::from_parts(frame, 0, 0, Delay::from_numer_denom_ms(500, 1)))?;
     }
     drop(encoder);

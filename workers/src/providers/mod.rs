@@ -16,7 +16,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use config::net::{Origins, Unanswered};
-use entities::{Timestamp, ids::AttemptId, job::Usage};
+use entities::{Timestamp, ids::AttemptId, job::Usage, privacy::CopyFate};
 use futures::stream::BoxStream;
 use http::HeaderMap;
 use url::Url;
@@ -266,4 +266,14 @@ pub trait Provider: Send + Sync + 'static {
     /// # Errors
     /// When the look itself failed. `Ok(None)`: the provider has no such call (yet).
     async fn lookup(&self, call: &Call) -> Result<Option<Accepted>, Refusal>;
+
+    /// Asks the provider to delete what it keeps of an accepted call, words and media, because its
+    /// user has deleted their account. Safe to repeat. A provider that deletes nothing on demand
+    /// says so, and its own retention ends the copy.
+    ///
+    /// # Errors
+    /// When the question itself failed; it is asked again.
+    async fn forget(&self, _request_id: &str) -> Result<CopyFate, Refusal> {
+        Ok(CopyFate::Kept)
+    }
 }

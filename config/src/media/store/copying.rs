@@ -38,12 +38,57 @@ pub(super) enum Kept {
     Webm(Bytes),
 }
 
+/// Looks at the bytes of a file as they stream by.
+pub(super) trait Watch: Send {
+    /// What was seen.
+    type Seen: Send;
+
+    fn take(&mut self, bytes: &[u8]) -> Result<(), MediaError>;
+
+    fn end(self) -> Result<Self::Seen, MediaError>;
+}
+
+/// Counts only.
+pub(super) struct Uninspected(pub(super) u64);
+
+impl Watch for Uninspected {
+    type Seen = u64;
+
+    fn take(&mut self, bytes: &[u8]) -> Result<(), MediaError> {
+        self.0 += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn end(self) -> Result<u64, MediaError> {
+        Ok(self.0)
+    }
+}
+
 impl Copying {
     pub(super) fn new(limits: PutLimits) -> Self {
         Self { limits, hash: Sha256::new(), bytes: 0, start: BytesMut::new(), known: None }
     }
 
-    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<(), MediaError> {
+    fn find_type(&mut self) -> Result<(), MediaError> {
+        let found = ContentType::sniff(&self.start).filter(|found| found.fits(self.limits.kind));
+        let content_type = found.ok_or(MediaError::WrongType)?;
+        let mut keeping = match content_type {
+            ContentType::Png | ContentType::Jpeg | ContentType::Webp | ContentType::Gif => {
+                Keeping::Image(BytesMut::new())
+            }
+            ContentType::Mp4 => Keeping::Mp4(Boxes::default()),
+            ContentType::Webm => Keeping::Webm(BytesMut::new()),
+        };
+        keeping.take(&self.start.split())?;
+        self.known = Some((content_type, keeping));
+        Ok(())
+    }
+}
+
+impl Watch for Copying {
+    type Seen = Copied;
+
+    fn take(&mut self, bytes: &[u8]) -> Result<(), MediaError> {
         self.bytes += bytes.len() as u64;
         if self.bytes > self.limits.bytes {
             return Err(MediaError::TooLarge(self.limits.bytes));
@@ -61,22 +106,7 @@ impl Copying {
         Ok(())
     }
 
-    fn find_type(&mut self) -> Result<(), MediaError> {
-        let found = ContentType::sniff(&self.start).filter(|found| found.fits(self.limits.kind));
-        let content_type = found.ok_or(MediaError::WrongType)?;
-        let mut keeping = match content_type {
-            ContentType::Png | ContentType::Jpeg | ContentType::Webp | ContentType::Gif => {
-                Keeping::Image(BytesMut::new())
-            }
-            ContentType::Mp4 => Keeping::Mp4(Boxes::default()),
-            ContentType::Webm => Keeping::Webm(BytesMut::new()),
-        };
-        keeping.take(&self.start.split())?;
-        self.known = Some((content_type, keeping));
-        Ok(())
-    }
-
-    pub(super) fn end(mut self) -> Result<Copied, MediaError> {
+    fn end(mut self) -> Result<Copied, MediaError> {
         if self.known.is_none() {
             self.find_type()?;
         }

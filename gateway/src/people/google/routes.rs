@@ -208,7 +208,8 @@ pub(in crate::people) async fn finish(
     let (account, effects) = match found {
         Federated::Account(account, effects) => (account, effects),
         Federated::New | Federated::Unproven => {
-            let terms = sign_up::terms(context);
+            let marks = |email: &str| context.secrets.grant_marks(email);
+            let terms = sign_up::terms(context, &marks);
             let made = accounts::sign_up_federated(&tx, &claims, terms, &visitor.origin, now)
                 .await
                 .map_err(Problem::account)?;

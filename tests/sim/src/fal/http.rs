@@ -7,7 +7,7 @@ use axum::{
     body::{Body, Bytes},
     extract::{Path, Query, State},
     response::{IntoResponse as _, Response},
-    routing::get,
+    routing::{delete, get},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use serde_json::{Value, json};
@@ -27,6 +27,7 @@ pub(super) fn router(fal: Fal) -> Router {
     Router::new()
         .route("/.well-known/jwks.json", get(keys))
         .route("/files/{id}/{name}", get(file))
+        .route("/v1/models/requests/{id}/payloads", delete(forget))
         .nest("/admin", admin::router())
         .fallback(queue)
         .with_state(fal)
@@ -78,6 +79,22 @@ impl futures::Stream for Half {
         let torn = || std::io::Error::other("torn");
         std::task::Poll::Ready(Some(self.0.take().ok_or_else(torn)))
     }
+}
+
+/// The platform API: words and files of a request are deleted.
+async fn forget(State(fal): State<Fal>, Path(id): Path<String>, headers: HeaderMap) -> Response {
+    let expected = format!("Key {}", fal.0.key);
+    if headers.get(header::AUTHORIZATION).is_none_or(|key| key != expected.as_str()) {
+        return reply(401, &[], &json!({"error": {"type": "authorization_error"}}));
+    }
+    let Some(request) = fal.find(&id) else {
+        return reply(404, &[], &json!({"error": {"type": "not_found"}}));
+    };
+    let results: Vec<Value> = (0..request.forget())
+        .map(|n| json!({"link": format!("{}/files/{id}/{n}.jpg", fal.base()), "exception": null}))
+        .collect();
+    fal.0.record.change(&id, |entry| entry.input = Value::Null);
+    reply(200, &[], &json!({"cdn_delete_results": results}))
 }
 
 /// `/{owner}/{app}[/path]` takes submits; below `requests/{id}` is the rest. The sub-path may be

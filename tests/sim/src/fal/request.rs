@@ -133,6 +133,13 @@ impl Request {
         self.state().expired = true;
     }
 
+    /// Its words and files are deleted.
+    pub(super) fn forget(&self) -> usize {
+        let mut state = self.state();
+        state.expired = true;
+        std::mem::take(&mut state.media).len()
+    }
+
     pub(super) fn is_expired(&self) -> bool {
         self.state().expired
     }

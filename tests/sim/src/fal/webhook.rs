@@ -21,7 +21,7 @@ pub const TRIES: usize = 10;
 /// How soon it is sent again; each time twice as long,
 const AGAIN: Duration = Duration::from_millis(500);
 /// but never longer than this. The service itself takes hours for it.
-const RAREST: Duration = Duration::from_secs(20);
+const RAREST: Duration = Duration::from_secs(5);
 
 /// The keys that sign.
 pub(super) struct Signer {

@@ -85,11 +85,7 @@ impl<'a> Endpoint<'a> {
 
     /// The links that the documentation describes: they leave out what follows `owner/app`.
     pub(super) fn built(self, request_id: &str) -> Result<Links, Refusal> {
-        let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-        let length = request_id.len();
-        if length == 0 || length > LONGEST_ID || !request_id.bytes().all(fits) {
-            return Err(Refusal::Unknown("fal.ai gives no such request ids".to_owned()));
-        }
+        check_id(request_id)?;
         let parts = match self.model.split('/').next() {
             Some("workflows" | "comfy") => 3,
             _ => 2,
@@ -113,6 +109,22 @@ impl<'a> Endpoint<'a> {
             && url.username().is_empty()
             && url.password().is_none()
     }
+}
+
+fn check_id(request_id: &str) -> Result<(), Refusal> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    let length = request_id.len();
+    if length == 0 || length > LONGEST_ID || !request_id.bytes().all(fits) {
+        return Err(Refusal::Unknown("fal.ai gives no such request ids".to_owned()));
+    }
+    Ok(())
+}
+
+/// Where a request's words and files are deleted, on the platform API.
+pub(super) fn payloads(api: &BaseUrl, request_id: &str) -> Result<Url, Refusal> {
+    check_id(request_id)?;
+    Url::parse(&api.at(&format!("/v1/models/requests/{request_id}/payloads")))
+        .map_err(|error| Refusal::Unavailable(format!("the address is wrong: {error}")))
 }
 
 #[cfg(test)]

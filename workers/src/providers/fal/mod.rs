@@ -27,10 +27,10 @@ use config::{
     net::{self, Origins, Timeouts, Unanswered},
     settings::{self, BaseUrl},
 };
-use entities::Timestamp;
+use entities::{Timestamp, privacy::CopyFate};
 use http::{HeaderMap, HeaderValue, header};
 use reqwest::{Client, RequestBuilder};
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -38,7 +38,7 @@ use self::{
     errors::{Answer, End},
     keys::{Doubt, Keys},
     links::{Endpoint, Links},
-    wire::{CancelAnswer, Queued, Report, State, Status},
+    wire::{CancelAnswer, Forgotten, Queued, Report, State, Status},
 };
 use super::{
     Accepted, Call, Callback, CancelOutcome, Capabilities, Polled, Provider, Refusal, Submitted,
@@ -78,6 +78,9 @@ pub enum FalError {
 pub struct FalProvider {
     client: Client,
     base: BaseUrl,
+    /// The platform API, and the key for it.
+    api: BaseUrl,
+    admin: HeaderValue,
     authorization: HeaderValue,
     media: Origins,
     /// Whether the service can call us.
@@ -106,10 +109,10 @@ impl FalProvider {
         callbacks: bool,
         clock: Clock,
     ) -> Result<Self, FalError> {
-        let key = settings.fal_key.as_ref().ok_or(FalError::NoKey)?.expose_secret();
-        let mut authorization =
-            HeaderValue::from_str(&format!("Key {key}")).map_err(|_| FalError::BadKey)?;
-        authorization.set_sensitive(true);
+        let key = settings.fal_key.as_ref().ok_or(FalError::NoKey)?;
+        let authorization = authorization_of(key)?;
+        let admin =
+            settings.fal_admin_key.as_ref().map_or(Ok(authorization.clone()), authorization_of)?;
         let client = net::client(Timeouts::call(CALL))?;
         let retries = Retries::new(NAME);
         let keys = settings.fal_user_id.clone().map(|user_id| {
@@ -119,6 +122,8 @@ impl FalProvider {
         Ok(Self {
             client,
             base: settings.fal_url.clone(),
+            api: settings.fal_api_url.clone(),
+            admin,
             authorization,
             media: settings.fal_media_hosts.clone(),
             callbacks,
@@ -133,11 +138,12 @@ impl FalProvider {
     }
 
     async fn ask(&self, request: RequestBuilder) -> Result<Answer, Refusal> {
-        let response = request
-            .header(header::AUTHORIZATION, self.authorization.clone())
-            .send()
-            .await
-            .map_err(Unanswered::from)?;
+        self.ask_as(request, self.authorization.clone()).await
+    }
+
+    async fn ask_as(&self, request: RequestBuilder, key: HeaderValue) -> Result<Answer, Refusal> {
+        let response =
+            request.header(header::AUTHORIZATION, key).send().await.map_err(Unanswered::from)?;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = net::read(response, LARGEST).await?;
         Ok(Answer { status, headers, body })
@@ -229,6 +235,13 @@ impl FalProvider {
             Err(Doubt::Wrong("it names another request"))
         }
     }
+}
+
+fn authorization_of(key: &SecretString) -> Result<HeaderValue, FalError> {
+    let mut value = HeaderValue::from_str(&format!("Key {}", key.expose_secret()))
+        .map_err(|_| FalError::BadKey)?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 #[async_trait]
@@ -345,5 +358,26 @@ impl Provider for FalProvider {
     async fn lookup(&self, _call: &Call) -> Result<Option<Accepted>, Refusal> {
         // There is no such question; a signed callback brings the id.
         Ok(None)
+    }
+
+    async fn forget(&self, request_id: &str) -> Result<CopyFate, Refusal> {
+        let url = links::payloads(&self.api, request_id)?;
+        let key = self.admin.clone();
+        let answer = self.ask_as(self.client.delete(url), key).await?;
+        match answer.status.as_u16() {
+            200..=299 => {
+                let told: Forgotten = serde_json::from_slice(&answer.body).unwrap_or_default();
+                match told.left() {
+                    0 => Ok(CopyFate::Deleted),
+                    files => Err(Refusal::Unknown(format!("{files} file(s) were not deleted"))),
+                }
+            }
+            404 => Ok(CopyFate::Deleted),
+            401 | 403 => Err(Refusal::Account(
+                "fal.ai deletes payloads only for an admin key (setting providers.fal_admin_key)"
+                    .to_owned(),
+            )),
+            _ => Err(errors::at_look(&answer)),
+        }
     }
 }

@@ -57,6 +57,7 @@ impl Fixture {
             ("FAL_KEY", sim::fal::KEY),
             ("TIKTOMATO__PROVIDERS__FAL_URL", &base),
             ("TIKTOMATO__PROVIDERS__FAL_JWKS_URL", &keys),
+            ("TIKTOMATO__PROVIDERS__FAL_API_URL", &base),
             ("TIKTOMATO__PROVIDERS__FAL_MEDIA_HOSTS", &base),
             ("TIKTOMATO__PROVIDERS__FAL_USER_ID", sim::fal::USER),
         ];
@@ -389,4 +390,23 @@ async fn without_keys_a_callback_only_wakes() {
     assert!(matches!(known, Callback::WakeUp), "{known:?}");
     let lost = fixture.callback(&call, None, &id, sim::fal::USER).await;
     assert!(matches!(lost, Callback::Later(_)), "{lost:?}");
+}
+
+#[tokio::test]
+async fn its_copies_are_deleted_when_it_is_asked() {
+    let fixture = Fixture::new().await;
+    let call = fixture.call(None);
+    let accepted = fixture.submit(&call).await;
+    fixture.fal.let_finish().await;
+    assert!(matches!(fixture.poll(&call, &accepted).await, Polled::Finished(_)));
+    let id = accepted.request_id.as_str();
+    assert_eq!(fixture.provider.forget(id).await, Ok(CopyFate::Deleted));
+    assert_eq!(fixture.fal.accepted()[0].input, Value::Null);
+    // Again, and of something that was never there: gone is gone.
+    assert_eq!(fixture.provider.forget(id).await, Ok(CopyFate::Deleted));
+    assert_eq!(fixture.provider.forget("never-there").await, Ok(CopyFate::Deleted));
+    assert!(matches!(fixture.provider.forget("../../keys").await, Err(Refusal::Unknown(_))));
+    // A key that may not: an operator must act, and it is asked again.
+    let other = Fixture::with(&[("TIKTOMATO__PROVIDERS__FAL_ADMIN_KEY", "id:other")]).await;
+    assert!(matches!(other.provider.forget(id).await, Err(Refusal::Account(_))));
 }

@@ -54,6 +54,27 @@ pub(super) struct CancelAnswer {
     pub(super) success: Option<bool>,
 }
 
+/// The answer to a deletion: what became of each file. Files that went with the request's own time
+/// are no failure.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Forgotten {
+    #[serde(default)]
+    cdn_delete_results: Vec<ForgottenFile>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ForgottenFile {
+    #[serde(default)]
+    exception: Value,
+}
+
+impl Forgotten {
+    /// How many files are still there.
+    pub(super) fn left(&self) -> usize {
+        self.cdn_delete_results.iter().filter(|file| !file.exception.is_null()).count()
+    }
+}
+
 /// A model's output: the fields in which media can be.
 #[derive(Debug, Deserialize)]
 pub(super) struct Output {

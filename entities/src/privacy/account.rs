@@ -1,0 +1,174 @@
+//! Changing what is stored about a person.
+//!
+//! A new address counts only once the link that was sent to it has been opened. Whether an address
+//! belongs to somebody else already is not told to whoever asks: its owner gets a mail instead.
+
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait,
+    QueryFilter, QueryOrder, SqlErr,
+};
+
+use crate::{
+    Timestamp, accounts,
+    audit::{self, Action, Event, Origin},
+    ids::{MailTokenId, UserId},
+    mail::{self, Purpose, Template},
+    tables::{mail_tokens, users},
+};
+
+/// Why an account was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// Not an address.
+    #[error("this is not an email address")]
+    BadEmail,
+    /// Somebody has it.
+    #[error("there is a user with this address already")]
+    EmailTaken,
+    /// There is no such account, or not any more.
+    #[error("there is no such account")]
+    NoAccount,
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] DbErr),
+}
+
+/// Changes or removes the person's name.
+///
+/// # Errors
+/// When the database fails.
+pub async fn rename(
+    tx: &DatabaseTransaction,
+    user_id: UserId,
+    name: Option<String>,
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<(), DbErr> {
+    let renamed = users::Entity::update_many()
+        .set(users::ActiveModel { name: Set(name), ..Default::default() })
+        .filter(users::Column::Id.eq(user_id))
+        .filter(users::Column::ErasedAt.is_null())
+        .exec(tx)
+        .await?;
+    if renamed.rows_affected == 1 {
+        audit::record(tx, Event::own(user_id, Action::AccountChanged, origin, now)).await?;
+    }
+    Ok(())
+}
+
+/// Sends a link to the new address; an earlier one stops working.
+///
+/// # Errors
+/// See [`ChangeError`].
+pub async fn ask_new_email(
+    tx: &DatabaseTransaction,
+    user_id: UserId,
+    email: &str,
+    now: Timestamp,
+) -> Result<(), ChangeError> {
+    let email = accounts::canonical(email).map_err(|_| ChangeError::BadEmail)?;
+    let user = find(tx, user_id).await?;
+    forget_pending(tx, user_id).await?;
+    if user.email == email {
+        return Ok(());
+    }
+    let owner = users::Entity::find().filter(users::Column::Email.eq(email.as_str()));
+    if let Some(owner) = owner.one(tx).await? {
+        let to = Some(owner.id);
+        mail::enqueue(tx, to, Template::KnownAddress, &email, None, now).await?;
+        return Ok(());
+    }
+    let token = mail::issue(tx, user_id, Purpose::ChangeEmail, &email, now).await?;
+    mail::enqueue(tx, Some(user_id), Template::ChangeEmail, &email, Some(token.0), now).await?;
+    Ok(())
+}
+
+/// The address that the person asked for and has not confirmed yet.
+///
+/// # Errors
+/// When the database fails.
+pub async fn pending_email(
+    db: &impl ConnectionTrait,
+    user_id: UserId,
+    now: Timestamp,
+) -> Result<Option<String>, DbErr> {
+    let pending = mail_tokens::Entity::find()
+        .filter(mail_tokens::Column::UserId.eq(user_id))
+        .filter(mail_tokens::Column::Purpose.eq(Purpose::ChangeEmail.name()))
+        .filter(mail_tokens::Column::ExpiresAt.gt(now))
+        .order_by_desc(mail_tokens::Column::Id)
+        .one(db)
+        .await?;
+    Ok(pending.map(|token| token.email))
+}
+
+/// The link was opened: the new address counts, and the old one is told. `None`: the link was used,
+/// taken back by a later one, has expired, or somebody else has the address by now.
+///
+/// # Errors
+/// When the database fails.
+pub async fn confirm_email(
+    tx: &DatabaseTransaction,
+    token: MailTokenId,
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<Option<UserId>, DbErr> {
+    let Some(token) = mail::take(tx, token, Purpose::ChangeEmail, now).await? else {
+        return Ok(None);
+    };
+    let taken = users::Entity::find().filter(users::Column::Email.eq(token.email.as_str()));
+    if taken.one(tx).await?.is_some() {
+        return Ok(None);
+    }
+    match set_email(tx, token.user_id, &token.email, origin, now).await {
+        Ok(()) => Ok(Some(token.user_id)),
+        Err(ChangeError::Db(error)) => Err(error),
+        Err(ChangeError::BadEmail | ChangeError::EmailTaken | ChangeError::NoAccount) => Ok(None),
+    }
+}
+
+/// Gives the person a new address that somebody has vouched for; the old one is told.
+///
+/// # Errors
+/// See [`ChangeError`].
+pub async fn set_email(
+    tx: &DatabaseTransaction,
+    user_id: UserId,
+    email: &str,
+    origin: &Origin,
+    now: Timestamp,
+) -> Result<(), ChangeError> {
+    let email = accounts::canonical(email).map_err(|_| ChangeError::BadEmail)?;
+    let user = find(tx, user_id).await?;
+    let changed = users::Entity::update_many()
+        .set(users::ActiveModel {
+            email: Set(email),
+            email_verified_at: Set(Some(now)),
+            ..Default::default()
+        })
+        .filter(users::Column::Id.eq(user_id))
+        .exec(tx)
+        .await;
+    changed.map_err(|error| match error.sql_err() {
+        Some(SqlErr::UniqueConstraintViolation(_)) => ChangeError::EmailTaken,
+        _ => ChangeError::Db(error),
+    })?;
+    forget_pending(tx, user_id).await?;
+    mail::enqueue(tx, Some(user_id), Template::EmailChanged, &user.email, None, now).await?;
+    audit::record(tx, Event::own(user_id, Action::EmailChanged, origin, now)).await?;
+    Ok(())
+}
+
+async fn find(tx: &DatabaseTransaction, user_id: UserId) -> Result<users::Model, ChangeError> {
+    let user = users::Entity::find_by_id(user_id).filter(users::Column::ErasedAt.is_null());
+    user.one(tx).await?.ok_or(ChangeError::NoAccount)
+}
+
+async fn forget_pending(tx: &DatabaseTransaction, user_id: UserId) -> Result<(), DbErr> {
+    mail_tokens::Entity::delete_many()
+        .filter(mail_tokens::Column::UserId.eq(user_id))
+        .filter(mail_tokens::Column::Purpose.eq(Purpose::ChangeEmail.name()))
+        .exec(tx)
+        .await?;
+    Ok(())
+}
