@@ -75,7 +75,12 @@ async fn check(world: &World, route: &Route) -> Vec<String> {
             let right = match (route.kind, status) {
                 (Kind::Operator, 403) => "forbidden",
                 (Kind::Person, 403) => "sign_in_again",
-                (Kind::Thing | Kind::Own | Kind::Shared, 403) => "insufficient_scope",
+                (Kind::Confirmed, 403) if identity != Identity::Unscoped => {
+                    "reauthentication_required"
+                }
+                (Kind::Thing | Kind::Own | Kind::Shared | Kind::Confirmed, 403) => {
+                    "insufficient_scope"
+                }
                 _ => code.as_str(),
             };
             if code != right {

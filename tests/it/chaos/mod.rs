@@ -99,6 +99,7 @@ pub(crate) async fn storm(form: Form) {
         workers: 2,
         schedulers: 2,
         worker_args: &WORKERS[..pools],
+        ..Options::default()
     };
     let cluster = Cluster::start(Backend::Distributed, options).await;
     let watch = Watch::start(&cluster).await;
