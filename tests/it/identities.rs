@@ -111,7 +111,7 @@ async fn nothing_else_answers(world: &World, described: &BTreeSet<String>) {
             }
             let request =
                 world.cluster.http.request(Method::from_bytes(name.as_bytes()).unwrap(), &url);
-            let answer = Answer::to(request.bearer_auth(&world.right.key)).await.unwrap();
+            let answer = Answer::to(request.bearer_auth(&world.operator.key)).await.unwrap();
             assert_eq!(answer.status, 405, "{name} {path}");
             let allow = answer.header("allow").unwrap_or_default();
             for one in allow.split(',').map(str::trim).filter(|one| *one != "HEAD") {

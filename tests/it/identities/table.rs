@@ -83,6 +83,8 @@ pub(crate) enum Make {
     SignIn,
     /// An address alone.
     Email,
+    /// A token that is none.
+    Proof,
     /// A token that is none, and a password.
     Token,
     /// A password alone.
@@ -194,7 +196,7 @@ pub(crate) const ROUTES: &[Route] = &[
     route("GET", "/v1/audit", Kind::Own, ACCOUNT, Make::Plain, 200),
     // Signing up and in is for everybody; who has a key already is asked like anybody else.
     route("POST", "/v1/auth/sign-up", Kind::Public, None, Make::SignUp, 202),
-    route("POST", "/v1/auth/verify", Kind::Public, None, Make::Token, 403),
+    route("POST", "/v1/auth/verify", Kind::Public, None, Make::Proof, 403),
     route("POST", "/v1/auth/sign-in", Kind::Public, None, Make::SignIn, 401),
     route("POST", "/v1/auth/sign-out", Kind::Public, None, Make::Plain, 204),
     route("POST", "/v1/auth/password", Kind::Person, None, Make::Password, 200),

@@ -103,6 +103,7 @@ impl World {
             }
             Make::SignIn => body(json!({"email": self.right.email, "password": "not this one"})),
             Make::Email => body(json!({"email": self.right.email})),
+            Make::Proof => body(json!({"token": "none"})),
             Make::Token => body(json!({"token": "none", "password": PASSWORD})),
             Make::Password => body(json!({"current_password": PASSWORD, "password": PASSWORD})),
             Make::BirthDate => body(json!({"birth_date": "1990-12-31"})),
