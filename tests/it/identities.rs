@@ -75,7 +75,12 @@ async fn check(world: &World, route: &Route) -> Vec<String> {
             let right = match (route.kind, status) {
                 (Kind::Operator, 403) => "forbidden",
                 (Kind::Person, 403) => "sign_in_again",
-                (Kind::Thing | Kind::Own | Kind::Shared, 403) => "insufficient_scope",
+                (Kind::Confirmed, 403) if identity != Identity::Unscoped => {
+                    "reauthentication_required"
+                }
+                (Kind::Thing | Kind::Own | Kind::Shared | Kind::Confirmed, 403) => {
+                    "insufficient_scope"
+                }
                 _ => code.as_str(),
             };
             if code != right {
@@ -106,7 +111,7 @@ async fn nothing_else_answers(world: &World, described: &BTreeSet<String>) {
             }
             let request =
                 world.cluster.http.request(Method::from_bytes(name.as_bytes()).unwrap(), &url);
-            let answer = Answer::to(request.bearer_auth(&world.right.key)).await.unwrap();
+            let answer = Answer::to(request.bearer_auth(&world.operator.key)).await.unwrap();
             assert_eq!(answer.status, 405, "{name} {path}");
             let allow = answer.header("allow").unwrap_or_default();
             for one in allow.split(',').map(str::trim).filter(|one| *one != "HEAD") {

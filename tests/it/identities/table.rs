@@ -36,6 +36,8 @@ pub(crate) enum Kind {
     Public,
     /// Whoever is signed in: what keys cannot do.
     Person,
+    /// The caller's own account, once they have shown again who they are.
+    Confirmed,
     /// Operators alone.
     Operator,
 }
@@ -65,6 +67,14 @@ pub(crate) enum Make {
     Key,
     /// The body of a key.
     NewKey,
+    /// A name.
+    Name,
+    /// The id of a copy of the right user's data.
+    Export,
+    /// The address of a receipt that nobody was given.
+    Receipt,
+    /// The right user's password, to delete their account.
+    Deletion,
     /// The id of a session.
     Session,
     /// The body of a sign-up.
@@ -73,6 +83,8 @@ pub(crate) enum Make {
     SignIn,
     /// An address alone.
     Email,
+    /// A token that is none.
+    Proof,
     /// A token that is none, and a password.
     Token,
     /// A password alone.
@@ -141,6 +153,7 @@ impl Route {
             (Kind::Public, _) => works,
             (_, I::Nobody | I::BadKey) => vec![401],
             (Kind::Person, _) => vec![403],
+            (Kind::Confirmed, I::Other | I::Operator) => vec![403],
             (Kind::Operator, I::Operator) => works,
             (Kind::Operator, _) => vec![403],
             (_, I::Right) => works,
@@ -183,7 +196,7 @@ pub(crate) const ROUTES: &[Route] = &[
     route("GET", "/v1/audit", Kind::Own, ACCOUNT, Make::Plain, 200),
     // Signing up and in is for everybody; who has a key already is asked like anybody else.
     route("POST", "/v1/auth/sign-up", Kind::Public, None, Make::SignUp, 202),
-    route("POST", "/v1/auth/verify", Kind::Public, None, Make::Token, 403),
+    route("POST", "/v1/auth/verify", Kind::Public, None, Make::Proof, 403),
     route("POST", "/v1/auth/sign-in", Kind::Public, None, Make::SignIn, 401),
     route("POST", "/v1/auth/sign-out", Kind::Public, None, Make::Plain, 204),
     route("POST", "/v1/auth/password", Kind::Person, None, Make::Password, 200),
@@ -201,14 +214,24 @@ pub(crate) const ROUTES: &[Route] = &[
     route("POST", "/v1/admin/providers/on", Kind::Operator, ACCOUNT, Make::On, 200),
     // Whoever has no address with a right MAC finds nothing there, whoever it is.
     route("POST", "/callbacks/{provider}/{attempt_id}", Kind::Public, None, Make::Callback, 404),
+    route("GET", "/v1/account", Kind::Own, ACCOUNT, Make::Plain, 200),
+    route("PATCH", "/v1/account", Kind::Own, ACCOUNT, Make::Name, 200),
+    route("POST", "/v1/account/exports", Kind::Own, ACCOUNT, Make::Plain, 202),
+    route("GET", "/v1/account/exports", Kind::Own, ACCOUNT, Make::Plain, 200),
+    route("GET", "/v1/account/exports/{id}", Kind::Thing, ACCOUNT, Make::Export, 200),
+    // A receipt is for whoever has its token: its account is gone.
+    route("GET", "/v1/erasures/{id}", Kind::Public, None, Make::Receipt, 404),
     // A link opens its file for whoever holds it; that is what it is for.
     route("GET", "/media/{key}", Kind::Public, None, Make::Media, 200),
+    // The last one: afterwards the right user is gone.
+    route("DELETE", "/v1/account", Kind::Confirmed, ACCOUNT, Make::Deletion, 202),
 ];
 
 /// What the gateway serves besides, and what it must not.
 pub(crate) const UNDESCRIBED: &[Route] = &[
     route("GET", "/openapi.json", Kind::Public, None, Make::Plain, 200),
     route("GET", "/docs/", Kind::Public, None, Make::Plain, 200),
+    route("GET", "/privacy", Kind::Public, None, Make::Plain, 200),
     route("GET", "/page.css", Kind::Public, None, Make::Plain, 200),
     route("GET", "/sign-up", Kind::Public, None, Make::Plain, 200),
     route("GET", "/sign-in", Kind::Public, None, Make::Plain, 200),

@@ -85,6 +85,13 @@ impl World {
                 with(made["id"].as_str().unwrap())
             }
             Make::NewKey => body(json!({"name": "another", "scopes": ["jobs:read"]})),
+            Make::Name => body(json!({"name": "Another Name"})),
+            Make::Export => {
+                let export = self.right.post("/v1/account/exports", &json!({})).await.expect(202);
+                with(export["id"].as_str().unwrap())
+            }
+            Make::Receipt => with("era_01980000000070008000000000000000?token=none"),
+            Make::Deletion => body(json!({"password": PASSWORD})),
             Make::Session => {
                 self.cluster.browser().sign_in(&self.right.email, PASSWORD).await.expect(200);
                 let sessions = self.right.get("/v1/sessions").await.expect(200);
@@ -96,6 +103,7 @@ impl World {
             }
             Make::SignIn => body(json!({"email": self.right.email, "password": "not this one"})),
             Make::Email => body(json!({"email": self.right.email})),
+            Make::Proof => body(json!({"token": "none"})),
             Make::Token => body(json!({"token": "none", "password": PASSWORD})),
             Make::Password => body(json!({"current_password": PASSWORD, "password": PASSWORD})),
             Make::BirthDate => body(json!({"birth_date": "1990-12-31"})),
