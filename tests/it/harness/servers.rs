@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::free_port;
+use super::{eventually, free_port};
 
 /// A server that lives as long as the test process.
 struct Shared {
@@ -97,11 +97,16 @@ impl OwnRedis {
         send_signal(signal, &[self.child.as_ref().unwrap().id()]);
     }
 
-    /// `FLUSHALL`; it must be able to answer.
+    /// `FLUSHALL`; it must be able to answer, on a busy machine not at once.
     pub(crate) async fn empty(&self) {
         let client = redis::Client::open(self.url()).unwrap();
-        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-        let _: () = redis::cmd("FLUSHALL").query_async(&mut connection).await.unwrap();
+        eventually("Redis is emptied", async || {
+            let mut connection = client.get_multiplexed_async_connection().await.ok()?;
+            let done: redis::RedisResult<()> =
+                redis::cmd("FLUSHALL").query_async(&mut connection).await;
+            done.ok()
+        })
+        .await;
     }
 }
 
