@@ -342,6 +342,11 @@ impl Cluster {
         operator
     }
 
+    /// The settings that its processes were started with, but for where they listen.
+    pub(crate) fn env(&self) -> &Env {
+        &self.env
+    }
+
     /// Its database.
     pub(crate) async fn database(&self) -> Database {
         Database::open(&self.database_url()).await
