@@ -39,7 +39,7 @@ pub struct Claims {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Federated {
     /// Somebody with an account; perhaps joined to it just now.
-    Account(PersonalWorkspace, Effects),
+    Account(Box<(PersonalWorkspace, Effects)>),
     /// Nobody yet.
     New,
     /// Nobody yet, and the service has not checked the address.
@@ -65,7 +65,7 @@ pub async fn find_federated(
     if let Some(identity) = known
         && let Some(account) = personal_workspace(tx, identity.user_id).await?
     {
-        return Ok(Federated::Account(account, Effects::default()));
+        return Ok(Federated::Account(Box::new((account, Effects::default()))));
     }
     let Some(email) = claims.email.as_deref().filter(|_| claims.email_verified) else {
         return Ok(Federated::Unproven);
@@ -83,7 +83,7 @@ pub async fn find_federated(
     mail::enqueue(tx, Some(user.id), Template::GoogleLinked, &email, None, now).await?;
     let account = personal_workspace(tx, user.id).await?;
     let account = account.ok_or_else(|| DbErr::RecordNotFound(user.id.to_string()))?;
-    Ok(Federated::Account(account, effects))
+    Ok(Federated::Account(Box::new((account, effects))))
 }
 
 /// Makes the account of somebody new.

@@ -38,6 +38,9 @@ pub enum GroupKey {
     Key(Option<ApiKeyId>),
 }
 
+/// Puts a number where it belongs.
+type SetField = fn(&mut Used, i64);
+
 /// What was used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Used {
@@ -97,7 +100,7 @@ pub async fn summarise(
         group.column("e.created_at", "j.model", "j.api_key_id"),
     );
     let mut parts: BTreeMap<GroupKey, Used> = BTreeMap::new();
-    let fields: [(String, fn(&mut Used, i64)); 3] = [
+    let fields: [(String, SetField); 3] = [
         (requests, |used, n| used.requests = n),
         (jobs, |used, n| used.jobs = n),
         (credits, |used, n| used.credits = Credits(n)),

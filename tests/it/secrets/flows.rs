@@ -194,7 +194,7 @@ async fn odd_bodies(seen: &mut Seen, plant: &mut Plant, user: &Api) {
     for broken in [
         format!("{{\"model\": \"demo/sketch\", \"input\": {{\"prompt\": \"{text}\""),
         format!("{{\"prompt\": \"{text}\"}} {text}"),
-        format!("{text}"),
+        text.clone(),
         format!("\"{text}\\ud800\""),
         format!("[\"{text}\", 1e999]"),
     ] {

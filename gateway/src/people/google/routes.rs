@@ -125,7 +125,8 @@ async fn come_back(
         .await
         .map_err(Problem::account)?;
     match found {
-        Federated::Account(account, effects) => {
+        Federated::Account(joined) => {
+            let (account, effects) = *joined;
             let signed_in = sign_in::begin(context, &tx, visitor, &account, Method::Google).await?;
             tx.commit().await.map_err(Problem::database)?;
             context.perform(effects);
@@ -206,7 +207,7 @@ pub(in crate::people) async fn finish(
         .await
         .map_err(Problem::account)?;
     let (account, effects) = match found {
-        Federated::Account(account, effects) => (account, effects),
+        Federated::Account(joined) => *joined,
         Federated::New | Federated::Unproven => {
             let marks = |email: &str| context.secrets.grant_marks(email);
             let terms = sign_up::terms(context, &marks);
