@@ -16,12 +16,14 @@ pub(crate) mod profile;
 use std::ops::RangeInclusive;
 
 use axum::{
+    Json,
     body::Bytes,
     extract::{FromRequest, Request},
-    response::IntoResponse as _,
+    response::{IntoResponse as _, Response},
 };
 use entities::accounts::Caller;
-use http::header;
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::{
@@ -47,6 +49,15 @@ async fn confirm(
         }
         Err(problem) => Err(problem),
     }
+}
+
+/// The answer to what is done later, and where to look for it.
+pub(crate) fn accepted(place: &str, body: impl Serialize) -> Response {
+    let mut response = (StatusCode::ACCEPTED, Json(body)).into_response();
+    if let Ok(place) = HeaderValue::from_str(place) {
+        response.headers_mut().insert(header::LOCATION, place);
+    }
+    response
 }
 
 /// The fields of a body, each taken out once.

@@ -3,6 +3,7 @@
 use axum::{Json, extract::State};
 use entities::{
     Timestamp,
+    audit::Acting,
     ids::{UserId, WorkspaceId},
     privacy::{self, ChangeError, Counts},
     tables::users::Role,
@@ -133,10 +134,11 @@ pub(crate) async fn patch(
     if email.is_some() {
         confirm(&app, &visitor, &caller, password).await?;
     }
-    let (now, origin) = (app.context.clock.now(), visitor.origin());
+    let now = app.context.clock.now();
+    let by = Acting { actor: Some(caller.user_id), origin: visitor.origin(), at: now };
     let tx = app.context.db.begin().await.map_err(Problem::database)?;
     if let Some(name) = name {
-        let renamed = privacy::rename(&tx, caller.user_id, name, &origin, now).await;
+        let renamed = privacy::rename(&tx, caller.user_id, name, &by).await;
         renamed.map_err(Problem::database)?;
     }
     if let Some(email) = email {

@@ -32,6 +32,15 @@ impl Fields {
         self.as_text(name, value, most)
     }
 
+    /// The same, where null says that there is to be none, and is told apart from a field that is not
+    /// there.
+    pub(crate) fn nullable_text(&mut self, name: &str, most: usize) -> Option<Option<String>> {
+        match self.left.remove(name)? {
+            Value::Null => Some(None),
+            value => self.as_text(name, value, most).map(Some),
+        }
+    }
+
     /// A whole number.
     pub(crate) fn whole(&mut self, name: &str) -> i64 {
         let Some(value) = self.required(name) else { return 0 };
@@ -92,9 +101,12 @@ mod tests {
 
     #[test]
     fn fields_are_read() {
-        let mut fields = Fields::of(json!({"a": "x", "b": null, "n": -3, "c": "on"})).unwrap();
+        let mut fields =
+            Fields::of(json!({"a": "x", "b": null, "d": null, "n": -3, "c": "on"})).unwrap();
         assert_eq!(fields.text("a", 1), "x");
         assert_eq!(fields.optional_text("b", 1), None);
+        assert_eq!(fields.nullable_text("d", 1), Some(None));
+        assert_eq!(fields.nullable_text("d", 1), None);
         assert_eq!(fields.whole("n"), -3);
         assert_eq!(fields.choice("c", &[("on", true), ("off", false)]), Some(true));
         assert_eq!(fields.end(), Ok(()));

@@ -25,7 +25,7 @@ use crate::{
 /// The longest address.
 pub(super) const EMAIL: usize = 254;
 /// The longest name.
-const NAME: usize = 200;
+pub(super) const NAME: usize = 200;
 
 /// A user to be made.
 #[derive(ToSchema)]
