@@ -287,7 +287,7 @@ async fn people_get_what_they_write_for(backend: Backend) {
 
 /// Asks for a copy of everything about the user, who is called Ada, and looks into it.
 async fn copied(operator: &Api, user: &Api, email: &str) {
-    let asked = order(&operator, "export-user", &json!({"user": email})).await;
+    let asked = order(operator, "export-user", &json!({"user": email})).await;
     let place = asked.header("location").unwrap().to_owned();
     let export = asked.expect(202);
     assert_eq!(place, format!("/v1/admin/exports/{}", export["id"].as_str().unwrap()));

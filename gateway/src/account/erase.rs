@@ -18,11 +18,12 @@ use serde::Serialize;
 use subtle::ConstantTimeEq as _;
 use utoipa::ToSchema;
 
-use super::{Fields, MaybeJson, accepted, confirm};
+use super::{MaybeJson, accepted, confirm};
 use crate::{
     app::App,
     auth::AccountScope,
     extract::Parameters,
+    fields::Fields,
     jobs::cancel::whole,
     people::Visitor,
     problem::{Code, Problem, ProblemBody},
@@ -160,7 +161,7 @@ pub(crate) async fn delete(
 ) -> Result<Response, Problem> {
     parameters.end()?;
     let mut fields = Fields::of(body)?;
-    let password = fields.text("password", 1..=1_000)?;
+    let password = fields.optional_text("password", 1_000);
     fields.end()?;
     confirm(&app, &visitor, &caller, password).await?;
     let context = app.context.clone();

@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State};
 use entities::{
-    Timestamp,
+    Timestamp, accounts,
     audit::Acting,
     ids::{UserId, WorkspaceId},
     privacy::{self, ChangeError, Counts},
@@ -11,11 +11,12 @@ use entities::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Fields, confirm};
+use super::confirm;
 use crate::{
     app::App,
     auth::AccountScope,
     extract::Parameters,
+    fields::Fields,
     json::StrictJson,
     people::Visitor,
     problem::{FieldError, Problem, ProblemBody},
@@ -127,9 +128,12 @@ pub(crate) async fn patch(
 ) -> Result<Json<AccountBody>, Problem> {
     parameters.end()?;
     let mut fields = Fields::of(body)?;
-    let name = fields.nullable("name", 1..=200)?;
-    let email = fields.text("email", 3..=254)?;
-    let password = fields.text("password", 1..=1_000)?;
+    let name = fields.nullable_line("name", 200);
+    let email = fields.optional_text("email", 254);
+    if email.as_deref().is_some_and(|email| accounts::canonical(email).is_err()) {
+        fields.fault("email", "must be an email address");
+    }
+    let password = fields.optional_text("password", 1_000);
     fields.end()?;
     if email.is_some() {
         confirm(&app, &visitor, &caller, password).await?;

@@ -13,7 +13,6 @@ use utoipa::ToSchema;
 
 use super::{
     Operator, account_problem,
-    fields::Fields,
     people::{EMAIL, NAME},
 };
 use crate::{
@@ -23,6 +22,7 @@ use crate::{
     },
     app::App,
     extract::Parameters,
+    fields::Fields,
     jobs::cancel::whole,
     json::StrictJson,
     problem::{Code, FieldError, Problem, ProblemBody},
@@ -70,7 +70,7 @@ pub(crate) async fn update_user(
     parameters.end()?;
     let mut fields = Fields::of(body)?;
     let user = fields.text("user", EMAIL);
-    let name = fields.nullable_text("name", NAME);
+    let name = fields.nullable_line("name", NAME);
     let email = fields.optional_text("email", EMAIL);
     fields.end()?;
     let correction = Correction { name, email };

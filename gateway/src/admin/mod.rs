@@ -7,7 +7,6 @@
 //! operator did is in the audit log of whom it was done to.
 
 pub(crate) mod data;
-pub(crate) mod fields;
 pub(crate) mod money;
 pub(crate) mod people;
 pub(crate) mod providers;
