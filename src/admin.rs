@@ -134,14 +134,14 @@ pub(crate) async fn run(files: &Files, admin: Admin) -> Result<ExitCode> {
             done(json!({"id": user.id, "email": user.email, "role": user.role}))
         }
         Command::ExportUser { user, out } => {
-            people::export(&db, &clock, &settings, &user, &out).await?
+            people::export(&db, &settings, &user, &out, &by).await?
         }
         Command::UpdateUser { user, name, email } => {
-            people::update(&db, &clock, &user, name, email).await?
+            people::update(&db, &user, name, email, &by).await?
         }
         Command::DeleteUser { user } => {
             let secrets = start::secrets(&settings, start::mode())?;
-            people::delete(&db, &clock, &settings, &secrets, &user).await?
+            people::delete(&db, &settings, &secrets, &user, &by).await?
         }
         Command::PrivacyReport => people::report(&db, &clock, &settings).await?,
         Command::Reconcile => check(&db).await?,

@@ -4,12 +4,14 @@
 use std::{io::Write as _, path::Path, process::ExitCode};
 
 use anyhow::{Context as _, Result};
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use config::{clock::Clock, media::MediaStore, secrets::MasterSecrets, settings::Settings};
+use config::{
+    clock::Clock, erasure, media::MediaStore, secrets::MasterSecrets, settings::Settings,
+};
 use entities::{
     Db, accounts,
-    audit::{self, Action, Event, Origin},
-    privacy::{self, AskedBy, Proof, Spans},
+    audit::{self, Action},
+    operators::{self, Acting, Correction},
+    privacy::{self, Spans},
 };
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -17,21 +19,20 @@ use tokio::sync::mpsc;
 /// Writes everything about a person to a zip file, which must not exist.
 pub(crate) async fn export(
     db: &Db,
-    clock: &Clock,
     settings: &Settings,
     email: &str,
     file: &Path,
+    by: &Acting,
 ) -> Result<(ExitCode, Value)> {
     let owner = accounts::find_workspace(db, email).await?;
     let media =
         MediaStore::local(&settings.media.dir).context("the media folder cannot be used")?;
-    let now = clock.now();
     let (out, pieces) = mpsc::channel(4);
-    let write = workers::exports::write_archive(db, &media, owner.user.id, now, out);
+    let write = workers::exports::write_archive(db, &media, owner.user.id, by.at, out);
     let (written, stored) = futures::join!(write, keep(file, pieces));
     let bytes = stored.with_context(|| format!("{} was not written", file.display()))?;
     let totals = written?;
-    let event = Event::own(owner.user.id, Action::ExportAsked, &Origin::default(), now).by(None);
+    let event = by.event(owner.user.id, Action::ExportAsked, json!({}));
     audit::record(db.write(), event).await?;
     Ok((ExitCode::SUCCESS, json!({"file": file, "bytes": bytes, "totals": totals})))
 }
@@ -62,59 +63,33 @@ async fn keep(
     Ok(bytes)
 }
 
-/// Corrects a person's name or address.
+/// Corrects a person's name or address; an empty name is none.
 pub(crate) async fn update(
     db: &Db,
-    clock: &Clock,
     email: &str,
     name: Option<String>,
     new_email: Option<String>,
+    by: &Acting,
 ) -> Result<(ExitCode, Value)> {
-    if name.is_none() && new_email.is_none() {
-        anyhow::bail!("nothing is to be changed: give --name or --email");
-    }
-    let owner = accounts::find_workspace(db, email).await?;
-    let (id, now, origin) = (owner.user.id, clock.now(), Origin::default());
-    let tx = db.begin().await?;
-    if let Some(name) = name {
-        let name = Some(name).filter(|name| !name.is_empty());
-        privacy::rename(&tx, id, name, &origin, now).await?;
-    }
-    if let Some(new_email) = new_email {
-        privacy::set_email(&tx, id, &new_email, &origin, now).await?;
-    }
-    tx.commit().await?;
-    let found = privacy::account(db.read(), id).await?.context("the account is gone")?;
-    let user = found.user;
+    let name = name.map(|name| Some(name).filter(|name| !name.is_empty()));
+    let correction = Correction { name, email: new_email };
+    let user = operators::update_user(db, email, correction, by).await?;
     Ok((ExitCode::SUCCESS, json!({"id": user.id, "email": user.email, "name": user.name})))
 }
 
 /// Begins the end of an account; the scheduler does the rest.
 pub(crate) async fn delete(
     db: &Db,
-    clock: &Clock,
     settings: &Settings,
     secrets: &MasterSecrets,
     email: &str,
+    by: &Acting,
 ) -> Result<(ExitCode, Value)> {
-    let owner = accounts::find_workspace(db, email).await?;
-    let token = URL_SAFE_NO_PAD.encode(config::random::secret());
-    let proof = Proof {
-        asked_by: AskedBy::Operator,
-        token: token.clone(),
-        mark: &|email| secrets.erased_address(email),
-    };
-    let (id, now) = (owner.user.id, clock.now());
-    let tx = db.begin().await?;
-    let begun = privacy::request_erasure(&tx, id, &proof, now).await?;
-    let event = Event::own(id, Action::AccountDeleted, &Origin::default(), now).by(None);
-    audit::record(&tx, event).await?;
-    tx.commit().await?;
+    let begun = erasure::delete_user(db, secrets, email, by).await?;
+    let url = settings.gateway.public_url.at(&begun.place());
     let erasure = begun.erasure;
-    let place = format!("/v1/erasures/{}?token={token}", erasure.id);
     let answer = json!({
-        "id": erasure.id, "status": erasure.state, "token": token,
-        "url": settings.gateway.public_url.at(&place),
+        "id": erasure.id, "status": erasure.state, "token": begun.token, "url": url,
     });
     Ok((ExitCode::SUCCESS, answer))
 }

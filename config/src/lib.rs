@@ -8,6 +8,7 @@ pub mod callbacks;
 pub mod catalogue;
 pub mod clock;
 pub mod context;
+pub mod erasure;
 pub mod limiter;
 pub mod mail;
 pub mod media;

@@ -92,6 +92,44 @@ pub struct Origin {
     pub browser: Option<String>,
 }
 
+/// Who acts, from where and when.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Acting {
+    /// The person; `None` at the command line, which knows none.
+    pub actor: Option<UserId>,
+    /// From where.
+    pub origin: Origin,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl Acting {
+    /// Whoever may run commands on this machine.
+    #[must_use]
+    pub fn at_the_command_line(at: Timestamp) -> Self {
+        Self { actor: None, origin: Origin::default(), at }
+    }
+
+    /// The event of what they do to `user`.
+    #[must_use]
+    pub fn event(&self, user: UserId, action: Action, detail: Value) -> Event {
+        Event::own(user, action, &self.origin, self.at).by(self.actor).with(detail)
+    }
+
+    /// The event of what they do to the platform itself.
+    #[must_use]
+    pub fn of_nobody(&self, action: Action, detail: Value) -> Event {
+        Event {
+            user_id: None,
+            actor_id: self.actor,
+            action,
+            origin: self.origin.clone(),
+            detail,
+            at: self.at,
+        }
+    }
+}
+
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {

@@ -9,7 +9,7 @@
 //! | `app` | the router, its layers, and serving it |
 //! | `finish` | what every response has: request id, problem body, metrics, headers |
 //! | `address`, `browser` | where a request comes from |
-//! | `auth`, `callers`, `extract`, `json` | what comes in |
+//! | `auth`, `callers`, `extract`, `fields`, `json` | what comes in |
 //! | `admin/` | what operators do |
 //! | `jobs/`, `models`, `credits`, `keys`, `usage`, `media` | a file for each resource |
 //! | `people/` | signing up and in, sessions, pages |
@@ -31,6 +31,7 @@ mod callbacks;
 mod callers;
 mod credits;
 mod extract;
+mod fields;
 mod finish;
 mod jobs;
 mod json;

@@ -1,16 +1,22 @@
 //! What operators do over HTTP: the same as at the command line, and noted.
 
+use std::time::Duration;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Api, Backend, Cluster, Database, uuid_of};
+use crate::{
+    erasure::erased,
+    harness::{Answer, Api, Backend, Cluster, Database, unzip, uuid_of, within},
+};
 
 on_both!(
     commands_have_twins,
     a_grant_happens_once,
     a_role_counts_at_once,
     bad_orders_are_refused,
-    providers_are_switched
+    providers_are_switched,
+    people_get_what_they_write_for
 );
 
 /// Sends an order.
@@ -160,6 +166,15 @@ async fn bad_orders_are_refused(backend: Backend) {
         ("create-key", json!({"user": 7}), 422, "/user"),
         ("set-role", json!({"user": email, "role": "root"}), 422, "/role"),
         ("set-role", json!({"user": email}), 422, "/role"),
+        ("update-user", json!({"user": email}), 422, ""),
+        ("update-user", json!({"user": email, "name": ""}), 422, "/name"),
+        ("update-user", json!({"user": email, "name": "A", "email": "nobody"}), 422, "/email"),
+        ("update-user", json!({"user": email, "name": "A", "email": operator.email}), 409, ""),
+        ("update-user", json!({"user": "nobody@example.com", "name": "A"}), 404, ""),
+        ("export-user", json!({"user": "nobody@example.com"}), 404, ""),
+        ("export-user", json!({"user": email, "out": "/tmp/x.zip"}), 422, "/out"),
+        ("delete-user", json!({"user": "nobody@example.com"}), 404, ""),
+        ("delete-user", json!({}), 422, "/user"),
         ("grant-credits", grant(json!(0)), 422, "/credits"),
         ("grant-credits", grant(json!(-5)), 422, "/credits"),
         ("grant-credits", grant(json!(1.5)), 422, "/credits"),
@@ -175,6 +190,12 @@ async fn bad_orders_are_refused(backend: Backend) {
         }
     }
     assert_eq!(user.credits().await, (10, 0));
+    // Whatever was half right has changed nothing.
+    let account = user.get("/v1/account").await.expect(200);
+    assert_eq!((&account["email"], &account["name"]), (&json!(email), &json!("Test")));
+    for id in ["exp_01980000000070008000000000000000", "none"] {
+        operator.get(&format!("/v1/admin/exports/{id}")).await.problem(404);
+    }
     cluster.finish().await;
 }
 
@@ -211,4 +232,80 @@ async fn providers_are_switched(backend: Backend) {
     assert_eq!(database.lines(sql).await, ["provider_off", "provider_on", "provider_on"]);
     database.close().await;
     cluster.finish().await;
+}
+
+async fn people_get_what_they_write_for(backend: Backend) {
+    let cluster = Cluster::plain(backend).await;
+    let (operator, user) = (cluster.operator(), cluster.user(0));
+    let database = cluster.database().await;
+    let id = user.get("/v1/account").await.expect(200)["id"].as_str().unwrap().to_owned();
+    // A correction.
+    let to = format!("moved-{}", user.email);
+    let body = json!({"user": user.email, "name": "Grace", "email": to});
+    let said = order(&operator, "update-user", &body).await.expect(200);
+    assert_eq!(said, json!({"id": id, "email": to, "name": "Grace"}));
+    let account = user.get("/v1/account").await.expect(200);
+    assert_eq!((&account["email"], &account["name"]), (&json!(to), &json!("Grace")));
+    let said = order(&operator, "update-user", &json!({"user": to, "name": null})).await;
+    assert_eq!(said.expect(200), json!({"id": id, "email": to, "name": null}));
+    let (ok, _) = cluster.admin(&["update-user", "--user", &to, "--name", "Ada"]);
+    assert!(ok);
+    copied(&operator, &user, &to).await;
+    let made = ["user_made nobody here", "key_made nobody here"];
+    let changed = ["account_changed", "email_changed", "account_changed"];
+    let mut expected = made.map(str::to_owned).to_vec();
+    expected.extend(changed.map(|action| format!("{action} somebody 127.0.0.1")));
+    expected.push("account_changed nobody here".to_owned());
+    expected.extend(
+        ["export_asked", "operator_read"].map(|action| format!("{action} somebody 127.0.0.1")),
+    );
+    assert_eq!(actions(&database, &id).await, expected);
+    // The end.
+    let deleted = order(&operator, "delete-user", &json!({"user": to})).await;
+    let place = deleted.header("location").unwrap().to_owned();
+    let erasure = deleted.expect(202);
+    assert_eq!(erasure["url"], format!("{}{place}", cluster.base), "{erasure}");
+    let names: Vec<_> = erasure.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(names, ["id", "status", "token", "url"]);
+    within(Duration::from_secs(10), "the key is refused", async || {
+        (user.get("/v1/account").await.status == 401).then_some(())
+    })
+    .await;
+    let receipt = erased(&cluster, &erasure).await;
+    assert_eq!((&receipt["asked_by"], &receipt["status"]), (&json!("operator"), &json!("erased")));
+    order(&operator, "delete-user", &json!({"user": to})).await.problem(404);
+    // That it was done stays, and by whom; from where does not.
+    let expected: Vec<_> = expected
+        .iter()
+        .map(|line| line.replace("127.0.0.1", "here"))
+        .chain(["account_deleted somebody here".to_owned()])
+        .collect();
+    assert_eq!(actions(&database, &id).await, expected);
+    database.close().await;
+    cluster.finish().await;
+}
+
+/// Asks for a copy of everything about the user, who is called Ada, and looks into it.
+async fn copied(operator: &Api, user: &Api, email: &str) {
+    let asked = order(operator, "export-user", &json!({"user": email})).await;
+    let place = asked.header("location").unwrap().to_owned();
+    let export = asked.expect(202);
+    assert_eq!(place, format!("/v1/admin/exports/{}", export["id"].as_str().unwrap()));
+    // A look at what is not ready opens nothing; only the last one is noted.
+    let ready = within(Duration::from_secs(120), "the export is ready", async || {
+        let export = operator.get(&place).await.expect(200);
+        assert_ne!(export["status"], "failed", "{export}");
+        (export["status"] == "ready").then_some(export)
+    })
+    .await;
+    let file = Answer::to(operator.http.get(ready["url"].as_str().unwrap())).await.unwrap();
+    assert_eq!((file.status.as_u16(), &ready["bytes"]), (200, &json!(file.bytes.len())));
+    let entries = unzip(&file.bytes);
+    let (_, account) = entries.iter().find(|(name, _)| name == "account.json").unwrap();
+    let account: Value = serde_json::from_slice(account).unwrap();
+    assert_eq!((&account["email"], &account["name"]), (&json!(email), &json!("Ada")));
+    // It is among their own, and nobody else's.
+    let own = user.get("/v1/account/exports").await.expect(200);
+    assert_eq!(own["data"][0]["id"], export["id"], "{own}");
+    assert_eq!(user.get(&place).await.problem(403), "forbidden");
 }

@@ -8,9 +8,11 @@ use sea_orm::{
     QueryFilter, QueryOrder, SqlErr,
 };
 
+use serde_json::json;
+
 use crate::{
     Timestamp, accounts,
-    audit::{self, Action, Event, Origin},
+    audit::{self, Acting, Action, Origin},
     ids::{MailTokenId, UserId},
     mail::{self, Purpose, Template},
     tables::{mail_tokens, users},
@@ -41,8 +43,7 @@ pub async fn rename(
     tx: &DatabaseTransaction,
     user_id: UserId,
     name: Option<String>,
-    origin: &Origin,
-    now: Timestamp,
+    by: &Acting,
 ) -> Result<(), DbErr> {
     let renamed = users::Entity::update_many()
         .set(users::ActiveModel { name: Set(name), ..Default::default() })
@@ -51,7 +52,7 @@ pub async fn rename(
         .exec(tx)
         .await?;
     if renamed.rows_affected == 1 {
-        audit::record(tx, Event::own(user_id, Action::AccountChanged, origin, now)).await?;
+        audit::record(tx, by.event(user_id, Action::AccountChanged, json!({}))).await?;
     }
     Ok(())
 }
@@ -120,7 +121,8 @@ pub async fn confirm_email(
     if taken.one(tx).await?.is_some() {
         return Ok(None);
     }
-    match set_email(tx, token.user_id, &token.email, origin, now).await {
+    let owner = Acting { actor: Some(token.user_id), origin: origin.clone(), at: now };
+    match set_email(tx, token.user_id, &token.email, &owner).await {
         Ok(()) => Ok(Some(token.user_id)),
         Err(ChangeError::Db(error)) => Err(error),
         Err(ChangeError::BadEmail | ChangeError::EmailTaken | ChangeError::NoAccount) => Ok(None),
@@ -135,15 +137,14 @@ pub async fn set_email(
     tx: &DatabaseTransaction,
     user_id: UserId,
     email: &str,
-    origin: &Origin,
-    now: Timestamp,
+    by: &Acting,
 ) -> Result<(), ChangeError> {
     let email = accounts::canonical(email).map_err(|_| ChangeError::BadEmail)?;
     let user = find(tx, user_id).await?;
     let changed = users::Entity::update_many()
         .set(users::ActiveModel {
             email: Set(email),
-            email_verified_at: Set(Some(now)),
+            email_verified_at: Set(Some(by.at)),
             ..Default::default()
         })
         .filter(users::Column::Id.eq(user_id))
@@ -154,8 +155,8 @@ pub async fn set_email(
         _ => ChangeError::Db(error),
     })?;
     forget_pending(tx, user_id).await?;
-    mail::enqueue(tx, Some(user_id), Template::EmailChanged, &user.email, None, now).await?;
-    audit::record(tx, Event::own(user_id, Action::EmailChanged, origin, now)).await?;
+    mail::enqueue(tx, Some(user_id), Template::EmailChanged, &user.email, None, by.at).await?;
+    audit::record(tx, by.event(user_id, Action::EmailChanged, json!({}))).await?;
     Ok(())
 }
 

@@ -4,27 +4,26 @@
 use axum::{
     Json,
     extract::{Path, State},
-    response::{IntoResponse as _, Response},
+    response::Response,
 };
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use config::context::Context;
+use config::erasure;
 use entities::{
     Timestamp,
-    audit::{self, Action, Event, Origin},
-    ids::{ErasureId, UserId},
-    privacy::{self, AskedBy, EraseError, ErasureState, Proof},
+    audit::Acting,
+    ids::ErasureId,
+    privacy::{self, AskedBy, EraseError, ErasureState},
     tables::erasures,
 };
-use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use subtle::ConstantTimeEq as _;
 use utoipa::ToSchema;
 
-use super::{Fields, MaybeJson, confirm};
+use super::{MaybeJson, accepted, confirm};
 use crate::{
     app::App,
     auth::AccountScope,
     extract::Parameters,
+    fields::Fields,
     jobs::cancel::whole,
     people::Visitor,
     problem::{Code, Problem, ProblemBody},
@@ -162,50 +161,28 @@ pub(crate) async fn delete(
 ) -> Result<Response, Problem> {
     parameters.end()?;
     let mut fields = Fields::of(body)?;
-    let password = fields.text("password", 1..=1_000)?;
+    let password = fields.optional_text("password", 1_000);
     fields.end()?;
     confirm(&app, &visitor, &caller, password).await?;
     let context = app.context.clone();
-    let origin = visitor.origin();
+    let by =
+        Acting { actor: Some(caller.user_id), origin: visitor.origin(), at: context.clock.now() };
     let begun = whole(async move {
-        begin(&context, caller.user_id, AskedBy::Owner, Some(caller.user_id), origin).await
+        let (db, secrets) = (&context.db, &context.secrets);
+        let begun = erasure::begin(db, secrets, caller.user_id, AskedBy::Owner, &by).await;
+        let begun = begun.map_err(|error| match error {
+            EraseError::NoAccount => Problem::unauthorized(),
+            EraseError::Db(error) => Problem::database(error),
+        })?;
+        context.perform(begun.effects.clone());
+        Ok(begun)
     });
-    let (erasure, token) = begun.await?.ok_or_else(Problem::unauthorized)?;
-    let place = format!("/v1/erasures/{}?token={token}", erasure.id);
-    let mut answer = ErasureBody::new(&erasure);
+    let begun = begun.await?;
+    let place = begun.place();
+    let mut answer = ErasureBody::new(&begun.erasure);
     answer.url = Some(app.context.settings.gateway.public_url.at(&place));
-    answer.token = Some(token);
-    let mut response = (StatusCode::ACCEPTED, Json(answer)).into_response();
-    if let Ok(place) = HeaderValue::from_str(&place) {
-        response.headers_mut().insert(header::LOCATION, place);
-    }
-    Ok(response)
-}
-
-/// Begins the end of an account; the answer is the receipt and what opens it. `None`: there is no such
-/// account, or not any more.
-pub(crate) async fn begin(
-    context: &Context,
-    user_id: UserId,
-    asked_by: AskedBy,
-    actor: Option<UserId>,
-    origin: Origin,
-) -> Result<Option<(erasures::Model, String)>, Problem> {
-    let token = URL_SAFE_NO_PAD.encode(config::random::secret());
-    let (now, secrets) = (context.clock.now(), &context.secrets);
-    let proof =
-        Proof { asked_by, token: token.clone(), mark: &|email| secrets.erased_address(email) };
-    let tx = context.db.begin().await.map_err(Problem::database)?;
-    let begun = match privacy::request_erasure(&tx, user_id, &proof, now).await {
-        Ok(begun) => begun,
-        Err(EraseError::NoAccount) => return Ok(None),
-        Err(EraseError::Db(error)) => return Err(Problem::database(error)),
-    };
-    let event = Event::own(user_id, Action::AccountDeleted, &origin, now).by(actor);
-    audit::record(&tx, event).await.map_err(Problem::database)?;
-    tx.commit().await.map_err(Problem::database)?;
-    context.perform(begun.effects);
-    Ok(Some((begun.erasure, token)))
+    answer.token = Some(begun.token);
+    Ok(accepted(&place, answer))
 }
 
 /// The receipt of an erasure.

@@ -6,7 +6,7 @@
 use axum::{
     Json,
     extract::{FromRequestParts, Path, State},
-    response::{IntoResponse as _, Response},
+    response::Response,
 };
 use config::context::Context;
 use entities::{
@@ -16,10 +16,11 @@ use entities::{
     privacy::{self, ExportState},
     tables::exports,
 };
-use http::{HeaderValue, StatusCode, header, request::Parts};
+use http::request::Parts;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::accepted;
 use crate::{
     address::Client,
     app::App,
@@ -60,7 +61,7 @@ pub(crate) struct ExportBody {
 }
 
 impl ExportBody {
-    fn new(context: &Context, export: exports::Model) -> Self {
+    pub(crate) fn new(context: &Context, export: exports::Model) -> Self {
         let until = context.links.expiry(context.clock.now()).min(export.expires_at);
         let link = export.key.as_deref().map(|key| platform::link(context, key, until));
         Self {
@@ -78,7 +79,7 @@ impl ExportBody {
 }
 
 /// The export of the path. A text that is no id names no export.
-pub(crate) struct ExportPath(ExportId);
+pub(crate) struct ExportPath(pub(crate) ExportId);
 
 impl<S: Send + Sync> FromRequestParts<S> for ExportPath {
     type Rejection = Problem;
@@ -90,7 +91,7 @@ impl<S: Send + Sync> FromRequestParts<S> for ExportPath {
     }
 }
 
-fn no_such_export() -> Problem {
+pub(crate) fn no_such_export() -> Problem {
     Problem::new(Code::NotFound, "There is no such export.")
 }
 
@@ -118,12 +119,7 @@ pub(crate) async fn create(
     }
     tx.commit().await.map_err(Problem::database)?;
     let place = format!("/v1/account/exports/{}", export.id);
-    let mut response =
-        (StatusCode::ACCEPTED, Json(ExportBody::new(&app.context, export))).into_response();
-    if let Ok(place) = HeaderValue::from_str(&place) {
-        response.headers_mut().insert(header::LOCATION, place);
-    }
-    Ok(response)
+    Ok(accepted(&place, ExportBody::new(&app.context, export)))
 }
 
 /// The caller's exports, newest first.

@@ -13,22 +13,22 @@ pub(crate) mod erase;
 pub(crate) mod exports;
 pub(crate) mod profile;
 
-use std::ops::RangeInclusive;
-
 use axum::{
+    Json,
     body::Bytes,
     extract::{FromRequest, Request},
-    response::IntoResponse as _,
+    response::{IntoResponse as _, Response},
 };
 use entities::accounts::Caller;
-use http::header;
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::{
     app::App,
     json::StrictJson,
     people::{self, Visitor},
-    problem::{Code, FieldError, Problem},
+    problem::{Code, Problem},
 };
 
 /// Makes sure that it is the owner who asks: by the password, or because they signed in just now. How
@@ -49,62 +49,13 @@ async fn confirm(
     }
 }
 
-/// The fields of a body, each taken out once.
-struct Fields(Map<String, Value>);
-
-impl Fields {
-    fn of(body: Value) -> Result<Self, Problem> {
-        match body {
-            Value::Object(fields) => Ok(Self(fields)),
-            _ => Err(Problem::invalid(vec![FieldError::new("", "must be an object")])),
-        }
+/// The answer to what is done later, and where to look for it.
+pub(crate) fn accepted(place: &str, body: impl Serialize) -> Response {
+    let mut response = (StatusCode::ACCEPTED, Json(body)).into_response();
+    if let Ok(place) = HeaderValue::from_str(place) {
+        response.headers_mut().insert(header::LOCATION, place);
     }
-
-    /// A text of so many characters that has no control characters; null is none, and is told apart
-    /// from a field that is not there.
-    fn nullable(
-        &mut self,
-        name: &str,
-        chars: RangeInclusive<usize>,
-    ) -> Result<Option<Option<String>>, Problem> {
-        let refused = |detail: String| {
-            Problem::invalid(vec![FieldError::new(format!("/{name}"), format!("{name} {detail}"))])
-        };
-        match self.0.remove(name) {
-            None => Ok(None),
-            Some(Value::Null) => Ok(Some(None)),
-            Some(Value::String(text)) => {
-                let fits = chars.contains(&text.chars().count());
-                if fits && !text.chars().any(char::is_control) {
-                    return Ok(Some(Some(text)));
-                }
-                let (least, most) = (chars.start(), chars.end());
-                Err(refused(format!(
-                    "must have {least} to {most} characters, none of them a control character"
-                )))
-            }
-            Some(_) => Err(refused("must be a text".to_owned())),
-        }
-    }
-
-    /// The same where null is as good as nothing.
-    fn text(
-        &mut self,
-        name: &str,
-        chars: RangeInclusive<usize>,
-    ) -> Result<Option<String>, Problem> {
-        Ok(self.nullable(name, chars)?.flatten())
-    }
-
-    /// The end: whatever is left is unknown.
-    fn end(self) -> Result<(), Problem> {
-        let unknown = |name: &String| {
-            let name: String = name.chars().take(100).collect();
-            FieldError::new(format!("/{}", crate::json::escape(&name)), "is not a known field")
-        };
-        let unknown: Vec<FieldError> = self.0.keys().take(20).map(unknown).collect();
-        if unknown.is_empty() { Ok(()) } else { Err(Problem::invalid(unknown)) }
-    }
+    response
 }
 
 /// A body of strict JSON, or none: some clients cannot send one with every method.
@@ -125,24 +76,5 @@ impl<S: Send + Sync> FromRequest<S> for MaybeJson {
         }
         let detail = "The body must be JSON: Content-Type: application/json";
         Err(Problem::new(Code::UnsupportedMediaType, detail))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn fields_are_strict() {
-        let mut fields = Fields::of(json!({"a": "x", "b": null, "c": 7, "d": "\u{7}"})).unwrap();
-        assert_eq!(fields.nullable("a", 1..=1).unwrap(), Some(Some("x".to_owned())));
-        assert_eq!(fields.nullable("b", 1..=1).unwrap(), Some(None));
-        assert_eq!(fields.nullable("e", 1..=1).unwrap(), None);
-        assert!(fields.text("c", 1..=1).is_err());
-        assert!(fields.text("d", 1..=1).is_err());
-        assert!(Fields::of(json!([])).is_err());
-        assert!(Fields::of(json!({"z": 1})).unwrap().end().is_err());
     }
 }

@@ -2,7 +2,8 @@
 
 use axum::{Json, extract::State};
 use entities::{
-    Timestamp,
+    Timestamp, accounts,
+    audit::Acting,
     ids::{UserId, WorkspaceId},
     privacy::{self, ChangeError, Counts},
     tables::users::Role,
@@ -10,11 +11,12 @@ use entities::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Fields, confirm};
+use super::confirm;
 use crate::{
     app::App,
     auth::AccountScope,
     extract::Parameters,
+    fields::Fields,
     json::StrictJson,
     people::Visitor,
     problem::{FieldError, Problem, ProblemBody},
@@ -126,17 +128,21 @@ pub(crate) async fn patch(
 ) -> Result<Json<AccountBody>, Problem> {
     parameters.end()?;
     let mut fields = Fields::of(body)?;
-    let name = fields.nullable("name", 1..=200)?;
-    let email = fields.text("email", 3..=254)?;
-    let password = fields.text("password", 1..=1_000)?;
+    let name = fields.nullable_line("name", 200);
+    let email = fields.optional_text("email", 254);
+    if email.as_deref().is_some_and(|email| accounts::canonical(email).is_err()) {
+        fields.fault("email", "must be an email address");
+    }
+    let password = fields.optional_text("password", 1_000);
     fields.end()?;
     if email.is_some() {
         confirm(&app, &visitor, &caller, password).await?;
     }
-    let (now, origin) = (app.context.clock.now(), visitor.origin());
+    let now = app.context.clock.now();
+    let by = Acting { actor: Some(caller.user_id), origin: visitor.origin(), at: now };
     let tx = app.context.db.begin().await.map_err(Problem::database)?;
     if let Some(name) = name {
-        let renamed = privacy::rename(&tx, caller.user_id, name, &origin, now).await;
+        let renamed = privacy::rename(&tx, caller.user_id, name, &by).await;
         renamed.map_err(Problem::database)?;
     }
     if let Some(email) = email {

@@ -6,7 +6,7 @@
 //! `account`. Whoever is known but is not that gets 403 `forbidden`, whatever they ask for. What an
 //! operator did is in the audit log of whom it was done to.
 
-pub(crate) mod fields;
+pub(crate) mod data;
 pub(crate) mod money;
 pub(crate) mod people;
 pub(crate) mod providers;
@@ -41,7 +41,7 @@ impl FromRequestParts<App> for Operator {
             return Err(Problem::new(Code::Forbidden, "This is for operators."));
         }
         Ok(Self(Acting {
-            operator: Some(caller.user_id),
+            actor: Some(caller.user_id),
             origin: Origin {
                 address: Some(client.address),
                 browser: Some(client.browser.name().to_owned()),

@@ -12,10 +12,11 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{Operator, account_problem, fields::Fields, people::EMAIL};
+use super::{Operator, account_problem, people::EMAIL};
 use crate::{
     app::App,
     extract::{Parameters, idempotency_key},
+    fields::Fields,
     json::StrictJson,
     problem::{Code, FieldError, Problem},
 };

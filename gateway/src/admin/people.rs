@@ -13,10 +13,11 @@ use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Operator, account_problem, fields::Fields};
+use super::{Operator, account_problem};
 use crate::{
     app::App,
     extract::{Parameters, refused},
+    fields::Fields,
     json::StrictJson,
     platform,
     problem::{Problem, ProblemBody},
@@ -25,7 +26,7 @@ use crate::{
 /// The longest address.
 pub(super) const EMAIL: usize = 254;
 /// The longest name.
-const NAME: usize = 200;
+pub(super) const NAME: usize = 200;
 
 /// A user to be made.
 #[derive(ToSchema)]
@@ -62,7 +63,7 @@ pub(crate) async fn create_user(
 ) -> Result<(StatusCode, Json<MadeUser>), Problem> {
     parameters.end()?;
     let mut fields = Fields::of(body)?;
-    let (email, name) = (fields.text("email", EMAIL), fields.optional_text("name", NAME));
+    let (email, name) = (fields.text("email", EMAIL), fields.nullable_line("name", NAME).flatten());
     fields.end()?;
     let new = NewUser::vouched_for(email, name, platform::dispatch_limit(&app.context));
     let made = operators::create_user(&app.context.db, &new, &by)

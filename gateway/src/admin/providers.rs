@@ -7,10 +7,11 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{Operator, fields::Fields};
+use super::Operator;
 use crate::{
     app::App,
     extract::Parameters,
+    fields::Fields,
     json::StrictJson,
     platform,
     problem::{FieldError, Problem},

@@ -6,7 +6,7 @@
 //! | `google/` | signing in with Google |
 //! | `sessions`, `audit` | looking at one's own |
 //! | `pages` | the same use cases as plain HTML pages |
-//! | `visitor`, `cookies`, `fields`, `age` | what comes in |
+//! | `visitor`, `cookies`, `age` | what comes in |
 //! | `throttles` | how often somebody may try |
 //! | `same_site` | requests of other sites' pages are refused |
 //!
@@ -19,7 +19,6 @@
 mod age;
 mod audit;
 mod cookies;
-mod fields;
 pub(crate) mod google;
 mod pages;
 mod recover;

@@ -15,7 +15,6 @@ use http::StatusCode;
 use utoipa::ToSchema;
 
 use super::{
-    fields::Fields,
     sign_in::{self, SignedIn, SignedInBody},
     sign_up::{self, NextBody, TOKEN, bad_link},
     throttles,
@@ -23,6 +22,7 @@ use super::{
 };
 use crate::{
     app::App,
+    fields::Fields,
     problem::{Problem, ProblemBody},
 };
 

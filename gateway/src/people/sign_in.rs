@@ -25,13 +25,13 @@ use utoipa::ToSchema;
 
 use super::{
     cookies::{Cookies, DEVICE, DEVICE_LASTS, SESSION},
-    fields::Fields,
     sign_up, throttles,
     visitor::Visitor,
 };
 use crate::{
     app::App,
     auth::Authenticated,
+    fields::Fields,
     problem::{Code, Problem, ProblemBody},
 };
 

@@ -18,9 +18,10 @@ use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{age, fields::Fields, sign_in::UserBody, throttles, visitor::Visitor};
+use super::{age, sign_in::UserBody, throttles, visitor::Visitor};
 use crate::{
     app::App,
+    fields::Fields,
     problem::{Code, FieldError, Problem, ProblemBody},
 };
 

@@ -95,6 +95,10 @@ pub(crate) enum Make {
     NewUser,
     /// A body that names the right user.
     User,
+    /// The body of a correction of the right user.
+    Correction,
+    /// A body that names somebody who is made for this.
+    Leaver,
     /// The body of a grant to the right user.
     Grant,
     /// The body that makes the right user what they are.
@@ -206,6 +210,10 @@ pub(crate) const ROUTES: &[Route] = &[
     route("POST", "/v1/admin/create-user", Kind::Operator, ACCOUNT, Make::NewUser, 201),
     route("POST", "/v1/admin/create-key", Kind::Operator, ACCOUNT, Make::User, 201),
     route("POST", "/v1/admin/set-role", Kind::Operator, ACCOUNT, Make::Role, 200),
+    route("POST", "/v1/admin/update-user", Kind::Operator, ACCOUNT, Make::Correction, 200),
+    route("POST", "/v1/admin/delete-user", Kind::Operator, ACCOUNT, Make::Leaver, 202),
+    route("POST", "/v1/admin/export-user", Kind::Operator, ACCOUNT, Make::User, 202),
+    route("GET", "/v1/admin/exports/{id}", Kind::Operator, ACCOUNT, Make::Export, 200),
     route("POST", "/v1/admin/grant-credits", Kind::Operator, ACCOUNT, Make::Grant, 200),
     route("GET", "/v1/admin/users", Kind::Operator, ACCOUNT, Make::UserQuery, 200),
     route("GET", "/v1/admin/reconcile", Kind::Operator, ACCOUNT, Make::Plain, 200),

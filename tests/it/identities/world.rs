@@ -112,6 +112,8 @@ impl World {
                 body(json!({ "email": email }))
             }
             Make::User => self.about(path, &json!({})),
+            Make::Correction => self.about(path, &json!({"name": "Another Name"})),
+            Make::Leaver => body(json!({"user": self.cluster.user(0).email})),
             Make::Grant => self.about(path, &json!({"credits": 5, "reason": "a test"})),
             Make::Role => self.about(path, &json!({"role": "user"})),
             Make::Off => body(json!({"target": "kieai", "reason": "a test"})),

@@ -20,10 +20,10 @@ use super::{
 };
 use crate::{
     app::App,
+    fields::Fields,
     people::{
         age,
         cookies::{self, Cookies, FLOW, NEWCOMER},
-        fields::Fields,
         pages,
         sign_in::{self, SignedIn, SignedInBody},
         sign_up,

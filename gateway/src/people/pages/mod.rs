@@ -22,12 +22,17 @@ use view::{
 
 use super::{
     cookies::Cookies,
-    fields::{Fields, FormFields},
     google, recover, sign_in,
     sign_up::{self, SignUp, TOKEN},
     visitor::Visitor,
 };
-use crate::{app::App, auth::Authenticated, extract::Parameters, problem::Problem};
+use crate::{
+    app::App,
+    auth::Authenticated,
+    extract::Parameters,
+    fields::{Fields, FormFields},
+    problem::Problem,
+};
 
 const STYLE: &str = include_str!("../../../templates/page.css");
 

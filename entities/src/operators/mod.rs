@@ -2,7 +2,10 @@
 //!
 //! Each is one transaction that also writes who did what to whom (`audit_events`). Nothing is
 //! stored here besides. What is refused is an account that is not there or is there already, and a
-//! grant that is none; a transaction that was begun is then rolled back.
+//! grant that is none; a transaction that was begun is then rolled back. `data` has what people ask
+//! for about their data.
+
+mod data;
 
 use sea_orm::{
     ActiveModelTrait as _, ActiveValue::Set, ColumnTrait, DbErr, EntityTrait, QueryFilter, SqlErr,
@@ -12,51 +15,16 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::{
-    Credits, Db, Timestamp,
+    Credits, Db,
     accounts::{self, AccountError, KeySecret, NewKey, NewUser, PersonalWorkspace, Scopes},
-    audit::{self, Action, Event, Origin},
+    audit::{self, Action},
     ids::{ApiKeyId, UserId, WorkspaceId},
     ledger::{self, GrantError},
     tables::{entry_notes, sessions, users, wallets},
 };
 
-/// Who acts, from where and when.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Acting {
-    /// The operator; `None` at the command line, which knows no persons.
-    pub operator: Option<UserId>,
-    /// From where.
-    pub origin: Origin,
-    /// When.
-    pub at: Timestamp,
-}
-
-impl Acting {
-    /// Whoever may run commands on this machine.
-    #[must_use]
-    pub fn at_the_command_line(at: Timestamp) -> Self {
-        Self { operator: None, origin: Origin::default(), at }
-    }
-
-    /// The event of what they do to `user`.
-    #[must_use]
-    pub fn event(&self, user: UserId, action: Action, detail: serde_json::Value) -> Event {
-        Event::own(user, action, &self.origin, self.at).by(self.operator).with(detail)
-    }
-
-    /// The event of what they do to the platform itself.
-    #[must_use]
-    pub fn of_nobody(&self, action: Action, detail: serde_json::Value) -> Event {
-        Event {
-            user_id: None,
-            actor_id: self.operator,
-            action,
-            origin: self.origin.clone(),
-            detail,
-            at: self.at,
-        }
-    }
-}
+pub use crate::audit::Acting;
+pub use data::{Correction, UpdateError, export, export_user, update_user};
 
 /// Credits to be given.
 #[derive(Debug, Clone, PartialEq, Eq)]
