@@ -201,14 +201,18 @@ async fn thousands_wait_without_polling() {
     for n in 0..JOBS {
         ids.push(user.submit(&json!({"seed": n})).await);
     }
+    // Gateways look at routes now and then, whether somebody waits or not.
+    log_statements(&cluster).await;
+    let begin = statements(&cluster);
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let idle = statements(&cluster) - begin;
     let waits = join_all((0..WAITS).map(|n| waited(&elsewhere, &ids[n % JOBS])));
     let watch = async {
-        log_statements(&cluster).await;
         let (before, still) = (Cell::new(0), Cell::new(0));
         within(Duration::from_secs(20), "all requests wait", async || {
             tokio::time::sleep(Duration::from_millis(250)).await;
             let now = statements(&cluster);
-            still.set(if now - before.replace(now) < 5 { still.get() + 1 } else { 0 });
+            still.set(if now - before.replace(now) < 8 { still.get() + 1 } else { 0 });
             (now > WAITS && still.get() >= 4).then_some(())
         })
         .await;
@@ -216,8 +220,10 @@ async fn thousands_wait_without_polling() {
         let begin = statements(&cluster);
         tokio::time::sleep(Duration::from_secs(6)).await;
         let count = statements(&cluster) - begin;
-        eprintln!("{WAITS} waits: {begin} statements to begin with, then {count} in 6 s");
-        assert!((1..20).contains(&count), "{count} statements while {WAITS} requests waited");
+        eprintln!(
+            "{WAITS} waits: {begin} statements to begin with, then {count} in 6 s; {idle} without"
+        );
+        assert!(count > 0 && count < idle + 20, "{count} statements while {WAITS} requests waited");
         cluster.start_all().await;
     };
     let (mut late, ()) = futures::join!(waits, watch);
