@@ -122,6 +122,9 @@ async fn it_binds_a_lost_answer(backend: Backend) {
     scene.finish().await;
 }
 
+/// A request that nobody made.
+const NOBODYS: &str = "00000000-0000-4000-8000-00000000beef";
+
 async fn what_proves_nothing_binds_nothing(backend: Backend) {
     let scene = Scene::new(backend).await;
     let (other, _server) = sim::fal::start().await.unwrap();
@@ -148,11 +151,16 @@ async fn what_proves_nothing_binds_nothing(backend: Backend) {
     scene.report(&request, sign(name, USER, now()), &text.replace("OK", "ERROR")).await;
     scene.report(&request, renamed, &text).await;
     let mut moved = sign(name, USER, now());
-    moved[0].1 = "00000000-0000-4000-8000-00000000beef".to_owned();
+    moved[0].1 = NOBODYS.to_owned();
     scene.report(&request, moved, &text).await;
     let unsigned = scene.user.http.post(request.callback.as_ref().unwrap()).body(text.clone());
     assert_eq!(Answer::to(unsigned).await.unwrap().status, 200);
     judged(&database, "ignored", 5).await;
+    // Signed by fal.ai, about a request that fal.ai does not know.
+    let (unknown, about) = (NOBODYS, body(NOBODYS));
+    let signed = scene.fal.sign(unknown, USER, now(), about.as_bytes());
+    scene.report(&request, signed, &about).await;
+    judged(&database, "ignored", 6).await;
     scene.is_uncertain(&id).await;
     let bound =
         "SELECT count(*) AS n FROM attempts WHERE provider = 'fal' AND request_id IS NOT NULL";

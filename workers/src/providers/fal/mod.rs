@@ -28,7 +28,7 @@ use config::{
     settings::{self, BaseUrl},
 };
 use entities::{Timestamp, privacy::CopyFate};
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use reqwest::{Client, RequestBuilder};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
@@ -198,7 +198,7 @@ impl FalProvider {
         let answer = self.ask(self.client.get(links.response.clone())).await?;
         let usage = result::usage(&answer.headers, call.unit_usd_micros);
         let told = !status.error.is_null() || status.error_type.is_some();
-        if answer.status == http::StatusCode::ACCEPTED || answer.still_running() {
+        if answer.status == StatusCode::ACCEPTED || answer.still_running() {
             let poll_after = self.next_look(accepted, None);
             return Ok(Polled::Running { progress: None, poll_after });
         }
@@ -233,6 +233,28 @@ impl FalProvider {
             Ok(report)
         } else {
             Err(Doubt::Wrong("it names another request"))
+        }
+    }
+
+    /// What a signed callback about a call whose answer was lost comes to. The signature says that
+    /// the callback is fal.ai's; only fal.ai itself says whether there is such a request. One that
+    /// it does not know would be looked at in vain until the job's deadline.
+    async fn bind(&self, call: &Call, request_id: String) -> Callback {
+        let links = match self.endpoint(call).and_then(|place| place.built(&request_id)) {
+            Ok(links) => links,
+            Err(refusal) => return Callback::Ignored(refusal.to_string()),
+        };
+        let look = self.client.get(links.status.clone()).query(&[("logs", "0")]);
+        match self.ask(look).await {
+            Ok(answer) if answer.status.is_success() => Callback::Bound(Accepted {
+                poll_after: Duration::ZERO,
+                ..self.accepted(links, request_id)
+            }),
+            Ok(answer) if answer.status == StatusCode::NOT_FOUND => {
+                Callback::Ignored("fal.ai knows no such request".to_owned())
+            }
+            Ok(answer) => Callback::Later(errors::at_look(&answer).to_string()),
+            Err(refusal) => Callback::Later(refusal.to_string()),
         }
     }
 }
@@ -336,15 +358,7 @@ impl Provider for FalProvider {
                 );
                 Callback::Ignored("it is about another request".to_owned())
             }
-            (Ok(report), None) => {
-                match self.endpoint(call).and_then(|place| place.built(&report.request_id)) {
-                    Ok(links) => Callback::Bound(Accepted {
-                        poll_after: Duration::ZERO,
-                        ..self.accepted(links, report.request_id)
-                    }),
-                    Err(refusal) => Callback::Ignored(refusal.to_string()),
-                }
-            }
+            (Ok(report), None) => self.bind(call, report.request_id).await,
             (Err(Doubt::Wrong(why)), _) => Callback::Ignored(why.to_owned()),
             // To look costs nothing and believes nothing.
             (Err(Doubt::NoKeys(_) | Doubt::NoAccount), Some(_)) => Callback::WakeUp,

@@ -333,6 +333,9 @@ async fn a_signed_callback_binds_a_lost_answer() {
     let call = fixture.lost_call().await;
     fixture.provider.submit(&call).await.unwrap_err();
     let id = fixture.fal.accepted()[0].id.clone();
+    // Signed, but there is no such request.
+    let unknown = fixture.callback(&call, None, "another", sim::fal::USER).await;
+    assert!(matches!(unknown, Callback::Ignored(_)), "{unknown:?}");
     let bound = fixture.callback(&call, None, &id, sim::fal::USER).await;
     let Callback::Bound(accepted) = bound else { panic!("{bound:?}") };
     assert_eq!(accepted.request_id, id);
@@ -358,9 +361,10 @@ async fn a_signed_callback_binds_a_lost_answer() {
 async fn keys_are_read_once_a_day_and_once_more_when_none_fits() {
     let fixture = Fixture::new().await;
     let call = fixture.call(None);
+    let id = fixture.submit(&call).await.request_id;
     let seen = async |offset: i64| {
         fixture.now.store(START + offset, Ordering::SeqCst);
-        fixture.callback(&call, None, "r-1", sim::fal::USER).await
+        fixture.callback(&call, None, &id, sim::fal::USER).await
     };
     assert!(matches!(seen(0).await, Callback::Bound(_)));
     assert!(matches!(seen(86_399).await, Callback::Bound(_)));
