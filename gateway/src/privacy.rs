@@ -27,7 +27,7 @@ const EFFECTIVE: &str = "26 November 2026";
 
 /// SHA-256 of the words of [`VERSION`].
 #[cfg(test)]
-const WORDS: &str = "e541a2912b207f6b8d880029b1ad63850fbd81e829b369b1807c42c7e80cd46a";
+const WORDS: &str = "6399bcd7d66bde6a4fda6c9f265f84f5033cc5034a698d2a39d1ec73e8d79549";
 
 #[derive(Template)]
 #[template(path = "privacy.html")]
