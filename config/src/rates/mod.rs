@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `gcra` | the algorithm, pure |
 //! | `local` | buckets in this process |
-//! | `remote` | buckets on Redis: one script and one round trip for all buckets of a request |
+//! | `remote` | buckets on Redis: one script and one round trip for all requests that wait |
 //!
 //! A request asks all of its buckets at once: either all admit it, or nothing is taken from any.
 //! A bucket is forgotten when it is whole again, so an address is kept for seconds. While Redis is

@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "measured times are worth a look")]
 
 mod announcements;
+mod cluster;
 mod conformance;
 mod entries;
 mod faults;

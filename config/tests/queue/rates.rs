@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use config::rates::{Bucket, Quota, Rates};
+use config::rates::{Answer, Bucket, Quota, Rates};
 
 use crate::{server::Server, support::until};
 
@@ -54,18 +54,28 @@ async fn the_script_and_this_process_do_the_same_sums() {
     let server = Server::start().await;
     let (here, there) = (Rates::local(), shared(&server));
     there.take(&[bucket("warm", 9)]).await;
-    for n in 0_u32..300 {
-        // Always other buckets of different sizes together, some of them never full.
-        let asked: Vec<Bucket> = (0..4)
-            .filter(|bit| n.wrapping_mul(2_654_435_761) >> (bit + 13) & 1 == 1)
-            .map(|bit| bucket(&bit.to_string(), [3, 20, 60, 1_000][bit as usize]))
-            .collect();
-        let (here, there) = (here.take(&asked).await, there.take(&asked).await);
-        assert_eq!(here.retry_after.is_some(), there.retry_after.is_some(), "{n}");
-        let left = |answer: &config::rates::Answer| -> Vec<u32> {
-            answer.standings.iter().map(|standing| standing.left).collect()
-        };
-        assert_eq!(left(&here), left(&there), "{n}");
+    // Always other buckets of different sizes together, some of them never full.
+    let asks: Vec<Vec<Bucket>> = (0_u32..600)
+        .map(|n| {
+            (0..4)
+                .filter(|bit| n.wrapping_mul(2_654_435_761) >> (bit + 13) & 1 == 1)
+                .map(|bit| bucket(&bit.to_string(), [3, 20, 60, 1_000][bit as usize]))
+                .collect()
+        })
+        .collect();
+    let says = |answer: &Answer| -> (bool, Vec<u32>) {
+        let left = answer.standings.iter().map(|standing| standing.left);
+        (answer.retry_after.is_some(), left.collect())
+    };
+    // One by one, and then many of them together.
+    let (single, together) = asks.split_at(100);
+    for (n, asked) in single.iter().enumerate() {
+        let (here, there) = (here.take(asked).await, there.take(asked).await);
+        assert_eq!(says(&here), says(&there), "{n}");
+    }
+    let answers = futures::future::join_all(together.iter().map(|asked| there.take(asked))).await;
+    for (n, (asked, there)) in together.iter().zip(answers).enumerate() {
+        assert_eq!(says(&here.take(asked).await), says(&there), "{n}");
     }
 }
 

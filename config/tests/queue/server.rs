@@ -25,10 +25,30 @@ impl Server {
         server.up().await
     }
 
+    /// A server that is a whole cluster: it refuses what names keys of several slots.
+    pub(crate) async fn cluster() -> Self {
+        let mut server = Self::reserve();
+        server.arguments.extend(["--cluster-enabled", "yes"].map(ToOwned::to_owned));
+        let server = server.up().await;
+        let slots = (0..16_384).map(|slot| slot.to_string()).collect::<Vec<_>>().join(" ");
+        server.command::<()>(&format!("CLUSTER ADDSLOTS {slots}")).await;
+        until("the cluster's agreement", async || {
+            server.command::<String>("CLUSTER INFO").await.contains("cluster_state:ok")
+        })
+        .await;
+        server
+    }
+
     /// A place for a server that does not run yet.
     pub(crate) fn reserve() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
+        // Members of a cluster talk on a port that is 10,000 higher.
+        let port = loop {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let port = listener.local_addr().unwrap().port();
+            if port <= u16::MAX - 10_000 {
+                break port;
+            }
+        };
         let folder = TempDir::new().unwrap();
         let arguments = ["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]
             .into_iter()
