@@ -1,6 +1,6 @@
 //! The router, its layers, and serving it until the process drains.
 
-use std::{any::Any, io, net::SocketAddr};
+use std::{any::Any, io, net::SocketAddr, ops::Deref, sync::Arc};
 
 use axum::{
     Router,
@@ -28,9 +28,20 @@ use crate::{
     waiters::Waiters,
 };
 
-/// What handlers share. Cheap to clone.
+/// What handlers share. Cheap to clone, which axum does for each layer of each request.
 #[derive(Clone)]
-pub(crate) struct App {
+pub(crate) struct App(Arc<Shared>);
+
+impl Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// What an [`App`] holds.
+pub(crate) struct Shared {
     pub(crate) context: Context,
     pub(crate) waiters: Waiters,
     pub(crate) callers: Callers,
@@ -57,7 +68,9 @@ pub fn router(context: Context) -> Router {
     let usage_log = UsageLog::start(&context);
     let quotas = Quotas::new(&context.settings);
     let google = Google::new(&context);
-    let app = App { context, waiters, callers, last_use, usage_log, quotas, google, draining };
+    let shared =
+        Shared { context, waiters, callers, last_use, usage_log, quotas, google, draining };
+    let app = App(Arc::new(shared));
     openapi::routes()
         .fallback(|| async { Problem::new(Code::NotFound, "There is nothing at this address.") })
         .layer(middleware::from_fn_with_state(app.clone(), guard))

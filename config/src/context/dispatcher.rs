@@ -1,9 +1,10 @@
 //! Runs `dispatch(pool)` whenever something asks for it: however many ask while one round runs,
 //! one more round follows.
 //!
-//! While submits pour in and every workspace is at its limit, rounds find nothing. Each such round
-//! makes the pause before the next one longer, up to [`LONGEST`]; a slot that is freed in this
-//! process ends the pause at once.
+//! Rounds begin at least [`APART`] from each other, so that under load each hands out many jobs; the
+//! first one after a quiet moment begins at once. While submits pour in and every workspace is at
+//! its limit, rounds find nothing. Each such round makes the pause before the next one longer, up to
+//! [`LONGEST`]; a slot that is freed in this process ends the pause at once.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,6 +18,10 @@ use sea_orm::{ConnectionTrait, DatabaseBackend, DbErr};
 use tokio::sync::{Notify, mpsc};
 
 use crate::{clock::Clock, settings::Pools};
+
+/// From the beginning of one round to that of the next: a round costs the database about the same
+/// however many jobs it hands out.
+const APART: Duration = Duration::from_millis(5);
 
 /// The pause after a round that found nothing to dispatch, the first time.
 const SHORTEST: Duration = Duration::from_millis(2);
@@ -99,8 +104,11 @@ async fn run(
 ) {
     let mut last: BTreeMap<String, WorkspaceId> = BTreeMap::new();
     let mut pause = Pause::new();
+    let mut earliest = tokio::time::Instant::now();
     loop {
         asked.bell.notified().await;
+        tokio::time::sleep_until(earliest).await;
+        earliest = tokio::time::Instant::now() + APART;
         let pools =
             std::mem::take(&mut *asked.pools.lock().unwrap_or_else(PoisonError::into_inner));
         for pool in pools {

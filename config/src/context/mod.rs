@@ -6,7 +6,7 @@
 mod dispatcher;
 mod outbox;
 
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc};
 
 use entities::{
     Db, Effects, Writer,
@@ -34,9 +34,21 @@ use crate::{
 };
 use outbox::Outbox;
 
-/// Everything that a gateway, a worker or a scheduler needs. Cheap to clone.
+/// Everything that a gateway, a worker or a scheduler needs. A clone is the same one, and costs no
+/// more than counting: the gateway makes several for each request.
 #[derive(Clone)]
-pub struct Context {
+pub struct Context(Arc<Handles>);
+
+impl Deref for Context {
+    type Target = Handles;
+
+    fn deref(&self) -> &Handles {
+        &self.0
+    }
+}
+
+/// What a [`Context`] holds.
+pub struct Handles {
     /// This process.
     pub process_id: ProcessId,
     /// The database.
@@ -145,7 +157,7 @@ impl Context {
             after_commit.perform(effects);
         });
         let writer = Writer::start(&parts.db, WRITER_LANES);
-        Self {
+        Self(Arc::new(Handles {
             process_id: ProcessId::generate(),
             steps: Steps::start(&parts.db, writer.clone()),
             writer,
@@ -169,7 +181,7 @@ impl Context {
             settings: Arc::new(parts.settings),
             shutdown: parts.shutdown,
             outbox,
-        }
+        }))
     }
 
     /// Does what a committed change asks for: pushes, announces, counts, and wakes the dispatcher.
