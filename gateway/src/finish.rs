@@ -10,8 +10,9 @@ use axum::{
     middleware::Next,
     response::Response,
 };
+use entities::ids::JobId;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span, field::Empty};
 use uuid::Uuid;
 
 use crate::{app::App, platform, problem::Problem};
@@ -37,7 +38,7 @@ pub(crate) async fn finish(State(app): State<App>, request: Request, next: Next)
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
     let private = request.uri().path().starts_with("/v1");
 
-    let span = tracing::info_span!("request", request_id = %id, method, route);
+    let span = tracing::info_span!("request", request_id = %id, method, route, job_id = Empty, model = Empty);
     let mut response = next.run(request).instrument(span.clone()).await;
 
     let failed = response.status().is_client_error() || response.status().is_server_error();
@@ -66,6 +67,13 @@ pub(crate) async fn finish(State(app): State<App>, request: Request, next: Next)
         tracing::info!(status = status.as_u16(), ms = elapsed.as_millis(), "answered");
     });
     response
+}
+
+/// Notes in the request's one line of the log which job it made.
+pub(crate) fn note_job(id: JobId, model: &str) {
+    let span = Span::current();
+    span.record("job_id", tracing::field::display(id));
+    span.record("model", model);
 }
 
 /// The client's own id if it is harmless, else a fresh one.

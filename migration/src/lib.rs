@@ -19,6 +19,7 @@ mod m20261126_000021_usage_log;
 mod m20261126_000030_routing;
 mod m20261126_000040_thumbnails;
 mod m20261126_000050_privacy;
+mod m20261126_000060_lean_submits;
 
 use sea_orm::{ConnectionTrait, DbErr};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
@@ -45,6 +46,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000030_routing::Migration),
             Box::new(m20261126_000040_thumbnails::Migration),
             Box::new(m20261126_000050_privacy::Migration),
+            Box::new(m20261126_000060_lean_submits::Migration),
         ]
     }
 }

@@ -23,6 +23,7 @@ use crate::{
     app::App,
     auth::JobsWrite,
     extract::{Parameters, idempotency_key},
+    finish,
     json::StrictJson,
     models,
     platform::{self, Priced},
@@ -99,7 +100,7 @@ pub(crate) async fn submit(
     match verdict {
         Verdict::Accepted => {
             platform::count_submit(&app.context.metrics, &job.model);
-            tracing::info!(job_id = %job.id, model = job.model, "accepted");
+            finish::note_job(job.id, &job.model);
             Ok(accepted(JobBody::accepted(job)))
         }
         Verdict::Replayed(earlier) => replay(&app, caller, earlier).await,
