@@ -241,8 +241,11 @@ async fn complete(
     Ok(views)
 }
 
-/// Its place, from its pool's other jobs: dispatched ones go first, then waiting ones by age. The
-/// count stops at a thousand, beyond which a place says little.
+/// Where the count of those ahead stops: beyond it a place says little.
+const MOST_AHEAD: i64 = 1_000;
+
+/// Its place, from its pool's other jobs: dispatched ones go first, then its workspace's waiting ones
+/// by age.
 async fn place(
     db: &impl ConnectionTrait,
     job: &jobs::Model,
@@ -251,14 +254,19 @@ async fn place(
     if job.state != JobState::Queued {
         return Ok(None);
     }
-    let before = if job.dispatched_at.is_some() {
-        "dispatched_at IS NOT NULL AND (dispatched_at < $2 OR (dispatched_at = $2 AND id < $3))"
+    // Two counts, each along an index of its own: with one condition for both, every waiting job of
+    // the pool would be read.
+    let dispatched = "SELECT 1 FROM jobs WHERE pool = $1 AND state = 'queued' \
+                      AND dispatched_at IS NOT NULL";
+    let older = "SELECT 1 FROM jobs WHERE pool = $1 AND workspace_id = $4 AND state = 'queued' \
+                 AND dispatched_at IS NULL AND ready_at <= $2 AND (ready_at < $2 OR id < $3)";
+    let first = "(dispatched_at < $2 OR (dispatched_at = $2 AND id < $3))";
+    let count = |of: &str| format!("(SELECT count(*) FROM ({of} LIMIT {MOST_AHEAD}) AS ahead)");
+    let text = if job.dispatched_at.is_some() {
+        format!("SELECT {} AS n", count(&format!("{dispatched} AND {first}")))
     } else {
-        "(dispatched_at IS NOT NULL OR (workspace_id = $4 AND (ready_at < $2 OR (ready_at = $2 AND id < $3))))"
+        format!("SELECT {} + {} AS n", count(dispatched), count(older))
     };
-    let text = format!(
-        "SELECT count(*) AS n FROM (SELECT 1 FROM jobs WHERE pool = $1 AND state = 'queued' AND {before} LIMIT 1000) AS ahead"
-    );
     let since = job.dispatched_at.unwrap_or(job.ready_at);
     let mut values = vec![job.pool.as_str().into(), since.0.into(), job.id.0.into()];
     if job.dispatched_at.is_none() {
@@ -266,7 +274,7 @@ async fn place(
     }
     let row = db.query_one_raw(sql(db, text, values)).await?;
     let ahead: i64 = row.map_or(Ok(0), |row| row.try_get("", "n"))?;
-    let position = u64::try_from(ahead).unwrap_or(0).saturating_add(1);
+    let position = u64::try_from(ahead.min(MOST_AHEAD)).unwrap_or(0).saturating_add(1);
     let eta_seconds = pace.map(|pace| pace.eta_seconds(position));
     Ok(Some(QueuePlace { position, eta_seconds }))
 }

@@ -1,8 +1,9 @@
 //! The yardstick: the writes of one submit as one transaction of five statements, sent by pgbench
 //! to the same PostgreSQL, one transaction for each job.
 //!
-//! It is made easy for pgbench: prepared statements, ids that grow within each client, tables
-//! without columns that a submit does not fill, and the contended row (the wallet) last.
+//! They are the same writes: a database of its own with the same tables and indexes gets rows with
+//! the same values as the gateway's. It is made easy for pgbench otherwise: statements are
+//! prepared, ids grow within each client, and the contended row (the wallet) comes last.
 
 use anyhow::Context;
 
@@ -13,36 +14,34 @@ use crate::{
 
 const DATABASE: &str = "yardstick";
 
-const TABLES: &str = "
-create table wallets (id bigint primary key, available bigint not null check (available >= 0),
-    held bigint not null check (held >= 0));
-create table jobs (id uuid primary key, workspace bigint not null, state text not null,
-    model text not null, pool text not null, input jsonb not null, price bigint not null,
-    epoch int not null, version int not null, created_at bigint not null, dispatched_at bigint);
-create index on jobs (workspace, id);
-create index on jobs (pool, created_at) where dispatched_at is null;
-create table holds (job uuid primary key, workspace bigint not null, amount bigint not null,
-    captured bigint not null, released bigint not null);
-create table entries (id uuid primary key, kind text not null, reference uuid not null,
-    workspace bigint not null, amount bigint not null, created_at bigint not null,
-    unique (kind, reference));
-create table idempotency (workspace bigint, key text, digest text not null, job uuid not null,
-    created_at bigint not null, primary key (workspace, key));
+/// What a job of the gateway looks like in its database: its columns as SQL literals.
+const JOB: &str = "select format('%L, %L, %L, %L::jsonb, %L::jsonb, %L::jsonb, %s', \
+    model, kind, pool, input, metadata, resolved, outputs_expected) \
+    from jobs order by id limit 1";
+
+const TENANTS: &str = "
+insert into users (id, email, name, role, created_at)
+    values ('00000000-0000-0000-0000-000000000000', 'pgbench@example.com', '', 'user', 0);
+insert into workspaces (id, owner_id, name, dispatch_limit, dispatched, created_at)
+    select lpad(to_hex(n), 32, '0')::uuid, '00000000-0000-0000-0000-000000000000', '', 1, 0, 0
+    from generate_series(1, {tenants}) n;
+insert into wallets (workspace_id, available, held)
+    select lpad(to_hex(n), 32, '0')::uuid, 1000000000000, 0 from generate_series(1, {tenants}) n;
 ";
 
 const TRANSACTION: &str = r#"\set n :n + 1
 \set j (:run * 10000 + :client_id) * 1000000000 + :n
 \set w 1 + :client_id % :tenants
 begin;
-insert into idempotency values (:w, 'bench-' || :j::bigint, repeat('0', 64), lpad(to_hex(:j::bigint), 32, '0')::uuid, :j::bigint);
-insert into jobs values (lpad(to_hex(:j::bigint), 32, '0')::uuid, :w, 'queued', 'demo/sketch', 'demo', '{"prompt": "a red kite over a quiet lake", "width": 64, "height": 64, "delay_seconds": 600}', 10, 0, 1, :j::bigint, null);
-insert into holds values (lpad(to_hex(:j::bigint), 32, '0')::uuid, :w, 10, 0, 0);
-insert into entries values (lpad(to_hex(:j::bigint), 32, '0')::uuid, 'hold', lpad(to_hex(:j::bigint), 32, '0')::uuid, :w, 10, :j::bigint);
-update wallets set available = available - 10, held = held + 10 where id = :w and available >= 10;
+insert into idempotency_keys (workspace_id, key, body_hash, job_id, created_at) values (lpad(to_hex(:w::bigint), 32, '0')::uuid, 'submit-' || :j::bigint, decode(repeat('00', 32), 'hex'), lpad(to_hex(:j::bigint), 32, '0')::uuid, :j::bigint);
+insert into jobs (model, kind, pool, input, metadata, resolved, outputs_expected, state, id, workspace_id, api_key_id, created_at, ready_at, queue_deadline, expires_at) values ({job}, 'queued', lpad(to_hex(:j::bigint), 32, '0')::uuid, lpad(to_hex(:w::bigint), 32, '0')::uuid, lpad(to_hex(:w::bigint), 32, '0')::uuid, :j::bigint, :j::bigint, :j::bigint, :j::bigint);
+insert into holds (job_id, workspace_id, amount, opened_at) values (lpad(to_hex(:j::bigint), 32, '0')::uuid, lpad(to_hex(:w::bigint), 32, '0')::uuid, 10, :j::bigint);
+insert into ledger_entries (id, workspace_id, kind, reference, from_account, to_account, amount, created_at) values (lpad(to_hex(:j::bigint), 32, '0')::uuid, lpad(to_hex(:w::bigint), 32, '0')::uuid, 'hold', lpad(to_hex(:j::bigint), 32, '0')::uuid, 'available', 'held', 10, :j::bigint);
+update wallets set available = available - 10, held = held + 10 where workspace_id = lpad(to_hex(:w::bigint), 32, '0')::uuid and available >= 10;
 commit;
 "#;
 
-/// The tables of the yardstick, filled.
+/// A database like the gateway's, with tenants.
 #[derive(Debug)]
 pub(crate) struct Yardstick {
     script: tempfile::NamedTempFile,
@@ -51,22 +50,24 @@ pub(crate) struct Yardstick {
 }
 
 impl Yardstick {
-    /// Makes the tables, where there is a PostgreSQL of our own.
-    pub(crate) fn prepare(bench: &Bench) -> anyhow::Result<Option<Self>> {
-        let Some(postgres) = bench.servers.as_ref().and_then(|servers| servers.postgres.as_ref())
-        else {
+    /// Makes the database, where there is a PostgreSQL of our own. Submits a job, to see what one
+    /// looks like.
+    pub(crate) async fn prepare(bench: &mut Bench, delay: u32) -> anyhow::Result<Option<Self>> {
+        if bench.servers.as_ref().is_none_or(|servers| servers.postgres.is_none()) {
             return Ok(None);
-        };
+        }
+        bench.submit(0, "yardstick", delay).await?;
+        let Some(servers) = &bench.servers else { return Ok(None) };
+        let Some(postgres) = &servers.postgres else { return Ok(None) };
+        let job = servers.query(JOB)?;
         let tenants = bench.keys.len();
-        postgres.create_database(DATABASE)?;
-        let wallets = format!(
-            "insert into wallets select n, 1000000000000, 0 from generate_series(1, {tenants}) n"
-        );
+        servers.migrate(&postgres.create_database(DATABASE)?)?;
+        let fill = TENANTS.replace("{tenants}", &tenants.to_string());
         let mut psql = postgres.client("psql");
-        psql.args(["-d", DATABASE, "-v", "ON_ERROR_STOP=1", "-q", "-c", TABLES, "-c", &wallets]);
+        psql.args(["-d", DATABASE, "-v", "ON_ERROR_STOP=1", "-q", "-c", &fill]);
         output(&mut psql)?;
         let script = tempfile::NamedTempFile::new()?;
-        std::fs::write(script.path(), TRANSACTION)?;
+        std::fs::write(script.path(), TRANSACTION.replace("{job}", job.trim()))?;
         Ok(Some(Self { script, tenants, runs: 0 }))
     }
 

@@ -168,6 +168,12 @@ impl Servers {
         serde_json::from_str(&text).with_context(|| format!("admin {arguments:?} printed {text}"))
     }
 
+    /// Makes the tables in another database.
+    pub(crate) fn migrate(&self, url: &str) -> anyhow::Result<()> {
+        output(self.command().env("DATABASE_URL", url).args(["migrate", "up"]))?;
+        Ok(())
+    }
+
     /// Where the database is.
     pub(crate) fn database_url(&self) -> String {
         let found = self.env.iter().find(|(name, _)| name == "DATABASE_URL");

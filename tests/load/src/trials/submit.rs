@@ -10,8 +10,12 @@ use crate::{
 };
 
 pub(super) async fn run(args: &SubmitArgs, report: &mut Report) -> anyhow::Result<()> {
-    let bench = Bench::prepare(&args.target, &[], report).await?;
-    let mut yardstick = if args.no_pgbench { None } else { Yardstick::prepare(&bench)? };
+    let mut bench = Bench::prepare(&args.target, &[], report).await?;
+    let mut yardstick = if args.no_pgbench {
+        None
+    } else {
+        Yardstick::prepare(&mut bench, args.delay_seconds).await?
+    };
     let postgres = bench.servers.as_ref().and_then(|servers| servers.postgres.as_ref());
     for (number, &connections) in args.pace.connections.iter().enumerate() {
         let pgbench = match (&mut yardstick, postgres) {
