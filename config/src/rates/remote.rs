@@ -35,8 +35,8 @@ const TAKE: &str = "
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local whole_at, taken, answer, at = {}, {}, {}, 1
-for i, key in ipairs(KEYS) do
-    whole_at[i] = tonumber(redis.call('GET', key) or now)
+for i, known in ipairs(redis.call('MGET', unpack(KEYS))) do
+    whole_at[i] = tonumber(known or now)
 end
 while at <= #ARGV do
     local buckets, last, refused = {}, at + 3 * ARGV[at], false
@@ -57,7 +57,7 @@ while at <= #ARGV do
     at = last + 1
 end
 for i, next in pairs(taken) do
-    redis.call('SET', KEYS[i], string.format('%.0f', now + next), 'PX', math.ceil(next / 1000))
+    redis.call('SET', KEYS[i], string.format('%d', now + next), 'PX', math.ceil(next / 1000))
 end
 return answer
 ";

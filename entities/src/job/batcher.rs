@@ -28,7 +28,7 @@ use crate::{
 
 /// Groups that are written at the same time on Postgres: one lane's commit overlaps with another's
 /// statements. A workspace has its lane, so that no lane waits for another's wallets.
-const LANES: usize = 1;
+const LANES: usize = 2;
 
 /// How much the batcher takes on.
 #[derive(Debug, Clone, Copy)]
