@@ -29,7 +29,7 @@ impl MediaKey {
     pub fn output(job: JobId, position: usize) -> Self {
         let id = job.0.simple().to_string();
         // The last digits are random, so folders fill evenly.
-        Self(format!("jobs/{}/{id}/{position}", &id[30..]))
+        Self(format!("jobs/{}/{id}-{position}", &id[30..]))
     }
 
     /// The file that this one goes with: a thumbnail's picture, or the file itself.
@@ -66,7 +66,7 @@ impl MediaKey {
         let (kind, _, name) = (parts.next()?, parts.next()?, parts.next()?);
         let id = |text: &str| Uuid::try_parse(text).ok();
         match kind {
-            "jobs" => Some(Owner::Job(JobId(id(name)?))),
+            "jobs" => Some(Owner::Job(JobId(id(name.split('-').next()?)?))),
             "uploads" => Some(Owner::Upload(UploadId(id(name)?))),
             "exports" => Some(Owner::Export(ExportId(id(name.strip_suffix(".zip")?)?))),
             _ => None,

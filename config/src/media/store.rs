@@ -1,12 +1,18 @@
-//! The store itself, over an `object_store`: a local folder now, a bucket behind the same calls.
+//! The store itself: a local folder, read, listed and deleted from through an `object_store`.
 //!
-//! A file is streamed to a staging object, checked there, and only then moved to its key in one
-//! step. Writes are flushed to disk before they count.
+//! | file | what |
+//! |---|---|
+//! | `put` | writing: checked, and visible only once whole and right |
+//! | `place` | files that are written in one go |
+//! | `copying` | what is learnt of a file while it streams by |
+//! | `error` | why media could not be stored or read |
 
 mod copying;
+mod error;
+mod place;
+mod put;
 
 use std::{
-    error::Error,
     io,
     ops::Range,
     path::{Path, PathBuf},
@@ -14,113 +20,22 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use entities::job::Kind;
-use futures::{Stream, StreamExt as _, TryStreamExt as _, stream::BoxStream};
+pub use error::MediaError;
+use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use object_store::{
     ObjectStore, ObjectStoreExt as _, PutPayload, local::LocalFileSystem, path::Path as ObjectPath,
 };
 use tokio::sync::Semaphore;
 
-use self::copying::{Copying, Kept, Uninspected, Watch};
-use super::{
-    BadKey, ContentType, MediaKey, ebml,
-    probe::{self, Found, START},
-    thumbnail::Small,
-};
-use crate::net::FetchError;
-
-/// A part of a multipart upload; at most this much of a file is in memory, images apart.
-const PART: usize = 4 * 1024 * 1024;
-
-/// A source that sends nothing for this long has failed.
-const SILENCE: Duration = Duration::from_secs(60);
+use super::{ContentType, MediaKey, probe::START};
 
 /// Staging files that nothing was written to for this long belong to nobody.
 const STALE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Where files are while they are copied.
 pub(super) const STAGING: &str = "staging";
-
-/// Why media could not be stored or read.
-#[derive(Debug, thiserror::Error)]
-pub enum MediaError {
-    /// The bytes stopped coming. Worth another try.
-    #[error("the source failed: {0}")]
-    Source(String),
-    /// It lies where nothing may be read from.
-    #[error("{0}")]
-    Forbidden(String),
-    /// More bytes than allowed.
-    #[error("the file is larger than allowed: {0} bytes")]
-    TooLarge(u64),
-    /// Not a type of media that the model delivers.
-    #[error("the file is not of a type that is allowed here")]
-    WrongType,
-    /// Damaged.
-    #[error("the file cannot be decoded: {0}")]
-    Unreadable(String),
-    /// There is no such file.
-    #[error("there is no such file")]
-    NotFound,
-    /// Not a name of a file.
-    #[error(transparent)]
-    BadKey(#[from] BadKey),
-    /// There is no room left for it. Worth another try later.
-    #[error("the media store is full")]
-    Full,
-    /// The store failed: away, or not permitted.
-    #[error("the media store failed: {0}")]
-    Store(String),
-}
-
-impl MediaError {
-    /// Whether another try cannot help.
-    #[must_use]
-    pub fn is_final(&self) -> bool {
-        match self {
-            Self::Forbidden(_)
-            | Self::TooLarge(_)
-            | Self::WrongType
-            | Self::Unreadable(_)
-            | Self::BadKey(_) => true,
-            Self::Source(_) | Self::NotFound | Self::Full | Self::Store(_) => false,
-        }
-    }
-}
-
-impl From<FetchError> for MediaError {
-    fn from(error: FetchError) -> Self {
-        match error {
-            FetchError::Forbidden(_) => Self::Forbidden(error.to_string()),
-            FetchError::TooLarge(bytes) => Self::TooLarge(bytes),
-            FetchError::Failed(text) => Self::Source(text),
-        }
-    }
-}
-
-impl From<object_store::Error> for MediaError {
-    fn from(error: object_store::Error) -> Self {
-        match error {
-            object_store::Error::NotFound { .. } => Self::NotFound,
-            other if is_full(&other) => Self::Full,
-            other => Self::Store(other.to_string()),
-        }
-    }
-}
-
-/// Whether the disk, or our share of it, is used up.
-fn is_full(error: &object_store::Error) -> bool {
-    let kinds = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
-    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if error.downcast_ref::<io::Error>().is_some_and(|error| kinds.contains(&error.kind())) {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
-}
 
 /// What may be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -206,8 +121,9 @@ pub struct File {
 #[derive(Debug, Clone)]
 pub struct MediaStore {
     pub(super) objects: Arc<dyn ObjectStore>,
+    root: PathBuf,
     pub(super) staging: PathBuf,
-    /// A decoded picture takes up to half a gigabyte: no more at once than there are processors.
+    /// Pictures are decoded by no more at once than there are processors.
     decoders: Arc<Semaphore>,
 }
 
@@ -228,6 +144,7 @@ impl MediaStore {
         let decoders = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             objects: Arc::new(objects),
+            root: folder.to_owned(),
             staging: folder.join(STAGING),
             decoders: Arc::new(Semaphore::new(decoders)),
         })
@@ -242,166 +159,6 @@ impl MediaStore {
         self.objects.put(&path, PutPayload::from_static(b"probe")).await?;
         self.objects.delete(&path).await?;
         Ok(())
-    }
-
-    /// Stores the bytes under `key`, whole or not at all; the same key again replaces the file.
-    ///
-    /// # Errors
-    /// See [`MediaError`]; nothing is left behind.
-    pub async fn put<S>(
-        &self,
-        key: &MediaKey,
-        source: S,
-        limits: PutLimits,
-    ) -> Result<Stored, MediaError>
-    where
-        S: Stream<Item = io::Result<Bytes>> + Send + Unpin,
-    {
-        let staging = staging(key);
-        let stored = self.put_staged(key, &staging, source, limits).await;
-        // A file that is stored was moved away from there.
-        if stored.is_err() {
-            self.clear(&staging).await;
-        }
-        stored
-    }
-
-    /// Stores the bytes of an archive that was made here under `key`, whole or not at all; nothing is
-    /// looked for in them. Answers with their number.
-    ///
-    /// # Errors
-    /// See [`MediaError`]; nothing is left behind.
-    pub async fn put_archive<S>(&self, key: &MediaKey, source: S) -> Result<u64, MediaError>
-    where
-        S: Stream<Item = io::Result<Bytes>> + Send + Unpin,
-    {
-        let staging = staging(key);
-        let stored = async {
-            let bytes = self.copy(&staging, source, Uninspected(0)).await?;
-            self.objects.rename(&staging, &path(key)).await?;
-            Ok(bytes)
-        };
-        let stored = stored.await;
-        if stored.is_err() {
-            self.clear(&staging).await;
-        }
-        stored
-    }
-
-    async fn clear(&self, staging: &ObjectPath) {
-        if let Err(error) = self.objects.delete(staging).await
-            && !matches!(error, object_store::Error::NotFound { .. })
-        {
-            tracing::warn!(%error, "a staging file was not removed");
-        }
-    }
-
-    async fn put_staged<S>(
-        &self,
-        key: &MediaKey,
-        staging: &ObjectPath,
-        source: S,
-        limits: PutLimits,
-    ) -> Result<Stored, MediaError>
-    where
-        S: Stream<Item = io::Result<Bytes>> + Send + Unpin,
-    {
-        let copied = self.copy(staging, source, Copying::new(limits)).await?;
-        let content_type = copied.content_type;
-        let (found, small) = match copied.kept {
-            Kept::Image(bytes) => self.decode(content_type, bytes, limits.thumbnail).await?,
-            Kept::Mp4(boxes) => (boxes.finish().map_err(MediaError::Unreadable)?, None),
-            Kept::Webm(head) => {
-                (ebml::read(&head, copied.bytes).map_err(MediaError::Unreadable)?, None)
-            }
-        };
-        self.objects.rename(staging, &path(key)).await?;
-        let thumbnail = self.put_thumbnail(key, small).await;
-        Ok(Stored {
-            key: key.clone(),
-            content_type,
-            bytes: copied.bytes,
-            sha256: hex::encode(copied.sha256),
-            width: found.width,
-            height: found.height,
-            duration_ms: found.duration_ms,
-            thumbnail,
-        })
-    }
-
-    async fn decode(
-        &self,
-        content_type: ContentType,
-        bytes: Bytes,
-        wants_thumbnail: bool,
-    ) -> Result<(Found, Option<Small>), MediaError> {
-        let failed = |error: &dyn std::fmt::Display| MediaError::Store(error.to_string());
-        let turn = Arc::clone(&self.decoders).acquire_owned().await;
-        let turn = turn.map_err(|error| failed(&error))?;
-        let decoded = tokio::task::spawn_blocking(move || {
-            // Held to the end of the work, also when nobody waits for it any more.
-            let _turn = turn;
-            probe::decode(content_type, &bytes, wants_thumbnail)
-        });
-        decoded.await.map_err(|error| failed(&error))?.map_err(MediaError::Unreadable)
-    }
-
-    /// Stores a thumbnail, whole or not at all. Without one a picture is as good.
-    async fn put_thumbnail(&self, key: &MediaKey, small: Option<Small>) -> Option<Thumbnail> {
-        let (small, key) = (small?, key.thumbnail()?);
-        let stored = Thumbnail {
-            content_type: small.content_type,
-            bytes: small.bytes.len() as u64,
-            width: small.width,
-            height: small.height,
-        };
-        match self.objects.put(&path(&key), small.bytes.into()).await {
-            Ok(_) => Some(stored),
-            Err(error) => {
-                tracing::warn!(%error, "a thumbnail was not stored");
-                None
-            }
-        }
-    }
-
-    async fn copy<S, W: Watch>(
-        &self,
-        to: &ObjectPath,
-        mut source: S,
-        mut watch: W,
-    ) -> Result<W::Seen, MediaError>
-    where
-        S: Stream<Item = io::Result<Bytes>> + Send + Unpin,
-    {
-        let mut upload = self.objects.put_multipart(to).await?;
-        let result = async {
-            let mut part = BytesMut::new();
-            while let Some(bytes) = next(&mut source).await? {
-                watch.take(&bytes)?;
-                part.extend_from_slice(&bytes);
-                if part.len() >= PART {
-                    upload.put_part(part.split().freeze().into()).await?;
-                }
-            }
-            let seen = watch.end()?;
-            if !part.is_empty() {
-                upload.put_part(part.freeze().into()).await?;
-            }
-            Ok(seen)
-        }
-        .await;
-        match result {
-            Ok(seen) => {
-                upload.complete().await?;
-                Ok(seen)
-            }
-            Err(error) => {
-                if let Err(error) = upload.abort().await {
-                    tracing::warn!(%error, "a half copy was not removed");
-                }
-                Err(error)
-            }
-        }
     }
 
     /// What is known of a file.
@@ -484,27 +241,8 @@ fn remove_older(folder: &Path, age: Duration) -> io::Result<usize> {
     Ok(removed)
 }
 
-/// Where a file is while it is copied. The name tells whose it is, so that what a crash leaves can be
-/// removed with its owner.
-fn staging(key: &MediaKey) -> ObjectPath {
-    let name = key.as_str().replace('/', "=");
-    ObjectPath::from(format!("{STAGING}/{name}={}", uuid::Uuid::new_v4().simple()))
-}
-
 fn path(key: &MediaKey) -> ObjectPath {
     ObjectPath::from(key.as_str())
-}
-
-async fn next<S>(source: &mut S) -> Result<Option<Bytes>, MediaError>
-where
-    S: Stream<Item = io::Result<Bytes>> + Unpin,
-{
-    match tokio::time::timeout(SILENCE, source.next()).await {
-        Err(_) => Err(MediaError::Source("it fell silent".into())),
-        Ok(Some(Err(error))) => Err(MediaError::Source(error.to_string())),
-        Ok(Some(Ok(bytes))) => Ok(Some(bytes)),
-        Ok(None) => Ok(None),
-    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 use std::io::Cursor;
 
 use entities::ids::JobId;
-use futures::stream;
+use futures::{Stream, stream};
 use image::{DynamicImage, ImageFormat};
 use sha2::{Digest as _, Sha256};
 
 use super::*;
-use crate::media::boxes;
+use crate::media::{boxes, ebml};
 
 fn png(width: u32, height: u32) -> Bytes {
     let mut bytes = Cursor::new(Vec::new());
