@@ -1,11 +1,24 @@
 //! The model: what a person with pencil and paper would keep of the platform.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use entities::{
+    Timestamp,
     ids::{JobId, WorkspaceId},
     job::JobState,
 };
+
+/// The routes that every job has; each is a provider with a pool of the same name.
+pub(crate) const ROUTES: [&str; 2] = ["first", "second"];
+
+/// Why a route is shut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shut {
+    /// An operator switched it off.
+    Switch,
+    /// Its breaker is open.
+    Breaker,
+}
 
 /// What is known of one job.
 #[derive(Debug, Clone)]
@@ -14,6 +27,10 @@ pub(crate) struct Job {
     pub(crate) price: i64,
     pub(crate) outputs: u32,
     pub(crate) state: JobState,
+    /// One of [`ROUTES`].
+    pub(crate) route: usize,
+    /// It is not dispatched before this.
+    pub(crate) ready_at: Timestamp,
     pub(crate) dispatched: bool,
     pub(crate) cancel_requested: bool,
 }
@@ -30,7 +47,10 @@ pub(crate) struct Wallet {
 #[derive(Debug, Default)]
 pub(crate) struct Model {
     pub(crate) jobs: BTreeMap<JobId, Job>,
+    /// Those that have not ended.
+    pub(crate) live: BTreeSet<JobId>,
     pub(crate) wallets: BTreeMap<WorkspaceId, Wallet>,
+    pub(crate) shut: [Option<Shut>; ROUTES.len()],
 }
 
 impl Model {
@@ -40,23 +60,50 @@ impl Model {
         wallet.available -= job.price;
         wallet.held += job.price;
         self.jobs.insert(id, job);
+        self.live.insert(id);
+    }
+
+    /// It got a slot, in the pool of its route and not too early.
+    pub(crate) fn dispatched(&mut self, id: JobId, pool: &str, now: Timestamp) {
+        let job = self.jobs.get_mut(&id).unwrap();
+        assert!(job.state == JobState::Queued && !job.dispatched, "{id}: {job:?}");
+        assert!(job.ready_at <= now && ROUTES[job.route] == pool, "{id} in {pool}: {job:?}");
+        job.dispatched = true;
     }
 
     /// The job took a step that keeps it alive.
     pub(crate) fn moved(&mut self, id: JobId, to: JobState) {
         let job = self.jobs.get_mut(&id).unwrap();
         assert!(job.state == to || job.state.may_become(to), "{id}: {:?} to {to:?}", job.state);
-        if to == JobState::Queued {
-            job.dispatched = false;
-        }
         job.state = to;
     }
 
     /// What its user wants canceled and no provider has does not wait again.
-    pub(crate) fn handed_back(&mut self, id: JobId) {
+    pub(crate) fn handed_back(&mut self, id: JobId, route: usize, until: Timestamp) {
         self.moved(id, JobState::Queued);
+        self.waits(id, route, Some(until));
         if self.jobs[&id].cancel_requested {
             self.ended(id, JobState::Canceled, 0);
+        }
+    }
+
+    /// It waits again: in its place in the line of `route`, or until a time.
+    pub(crate) fn waits(&mut self, id: JobId, route: usize, until: Option<Timestamp>) {
+        let job = self.jobs.get_mut(&id).unwrap();
+        assert!(job.state == JobState::Queued && job.dispatched, "{id}: {job:?}");
+        job.dispatched = false;
+        job.route = route;
+        job.ready_at = until.unwrap_or(job.ready_at);
+    }
+
+    /// Whoever waits for the route does not have to.
+    pub(crate) fn opened(&mut self, route: usize, now: Timestamp) {
+        self.shut[route] = None;
+        for id in &self.live {
+            let job = self.jobs.get_mut(id).unwrap();
+            if job.state == JobState::Queued && !job.dispatched && job.route == route {
+                job.ready_at = job.ready_at.min(now);
+            }
         }
     }
 
@@ -64,6 +111,7 @@ impl Model {
     pub(crate) fn ended(&mut self, id: JobId, to: JobState, delivered: u32) {
         let job = self.jobs.get_mut(&id).unwrap();
         assert!(job.state.may_become(to), "{id}: {:?} to {to:?}", job.state);
+        self.live.remove(&id);
         job.state = to;
         job.dispatched = false;
         let charged = match delivered {
@@ -80,11 +128,7 @@ impl Model {
     }
 
     pub(crate) fn slots(&self, workspace: WorkspaceId) -> usize {
-        self.jobs.values().filter(|job| job.workspace == workspace && job.dispatched).count()
-    }
-
-    pub(crate) fn live_jobs(&self) -> Vec<JobId> {
-        let live = self.jobs.iter().filter(|(_, job)| !job.state.is_terminal());
-        live.map(|(id, _)| *id).collect()
+        let live = self.live.iter().map(|id| &self.jobs[id]);
+        live.filter(|job| job.workspace == workspace && job.dispatched).count()
     }
 }
