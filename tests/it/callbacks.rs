@@ -142,11 +142,11 @@ async fn a_report_brings_the_next_look_forward(backend: Backend) {
     }
     f.judged("ignored", 3).await;
     assert_eq!(f.number("next_poll_at").await, NEVER, "they change nothing");
-    let (polls, version) = (f.number("polls").await, f.number("version").await);
+    let (epoch, version) = (f.number("epoch").await, f.number("version").await);
     let body = json!({"request_id": f.request_id(), "status": "COMPLETED"}).to_string();
     assert_eq!(f.report(&f.address, body.clone()).await.status, 200);
     f.judged("woke", 1).await;
-    eventually("it is looked at", async || (f.number("polls").await > polls).then_some(())).await;
+    eventually("it is looked at", async || (f.number("epoch").await > epoch).then_some(())).await;
     // What the report says of the result is not believed.
     assert_eq!(f.user.job(&f.job).await["status"], "running");
     assert!(f.number("version").await - version <= 1, "at most its progress has changed");

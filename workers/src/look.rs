@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use config::telemetry::logs::job_span;
 use entities::{
-    job::{self, AttemptOutcome, Claimed, Ending, Failure, JobRef, JobState, policy},
+    job::{self, AttemptOutcome, Claimed, Ending, Failure, JobRef, JobState, Look, policy},
     routing::{Report, Trouble},
     tables::{attempts, jobs},
 };
@@ -133,7 +133,8 @@ impl Engine {
     ) -> Result<(), WorkError> {
         match polled {
             Ok(Polled::Running { progress, poll_after }) => {
-                self.again(job, progress, self.cadence.wait(poll_after)).await
+                let wait = self.cadence.wait(poll_after);
+                self.again(job, Look::Running { progress }, wait).await
             }
             Ok(Polled::Finished(finished)) => self.finished(job, attempt, finished).await,
             Ok(Polled::Canceled) => {
@@ -171,7 +172,7 @@ impl Engine {
                     Refusal::Throttled { retry_after: Some(asked) } => own.max(asked),
                     _ => own,
                 };
-                self.again(job, None, wait).await
+                self.again(job, Look::InVain, wait).await
             }
         }
     }
@@ -229,7 +230,7 @@ impl Engine {
         let Some(found) = self.while_leased(job, lookup).await else { return Ok(()) };
         match found {
             Ok(Some(accepted)) => self.bind(job, attempt, accepted).await,
-            Ok(None) | Err(_) => self.again(job, None, LOOKUP_EVERY).await,
+            Ok(None) | Err(_) => self.again(job, Look::InVain, LOOKUP_EVERY).await,
         }
     }
 
@@ -250,16 +251,11 @@ impl Engine {
         Ok(())
     }
 
-    async fn again(
-        &self,
-        job: &jobs::Model,
-        progress: Option<f64>,
-        wait: Duration,
-    ) -> Result<(), WorkError> {
+    async fn again(&self, job: &jobs::Model, look: Look, wait: Duration) -> Result<(), WorkError> {
         let (before, now) = (job.clone(), self.now());
         self.change(job, move |tx| {
             let before = before.clone();
-            Box::pin(async move { job::poll_again(tx, &before, progress, wait, now).await })
+            Box::pin(async move { job::poll_again(tx, &before, look, wait, now).await })
         })
         .await
         .map(drop)

@@ -52,7 +52,7 @@ pub use order::{Candidate, pick};
 pub use outcome::{AttemptOutcome, Kind, Usage};
 pub(crate) use progress::requeue;
 pub use progress::{
-    Acceptance, HandBack, accepted, bound, finished_at_once, hand_back, mark_cancel_sent,
+    Acceptance, HandBack, Look, accepted, bound, finished_at_once, hand_back, mark_cancel_sent,
     media_ready, poll_again, store_again, uncertain,
 };
 pub use rescue::rescue;

@@ -63,7 +63,7 @@ pub fn store_delay(n: i32, dice: f64) -> Duration {
     Duration::from_secs_f64(longest * dice.clamp(0.05, 1.0))
 }
 
-/// The wait after a look at the provider that failed: doubling up to 30 s.
+/// The wait after the `polls`th (from 1) look in a row that was in vain: doubling up to 30 s.
 #[must_use]
 pub fn failed_poll_delay(polls: i32, dice: f64) -> Duration {
     let longest = 2_f64.powi(polls.clamp(0, 5)).min(30.0);

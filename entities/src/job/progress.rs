@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, NotSet, QueryFilter,
+};
 use serde_json::Value as Json;
 
 use super::{
@@ -42,6 +44,18 @@ pub struct HandBack {
     pub route: i32,
     /// Whether it counts as a proven refusal.
     pub counts: bool,
+}
+
+/// What a look at the provider brought when the call has not ended.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Look {
+    /// It runs.
+    Running {
+        /// How far it is, 0 to 1, if the provider says so.
+        progress: Option<f64>,
+    },
+    /// No answer, or none that says anything of the call.
+    InVain,
 }
 
 /// submitting -> running: the provider's id is stored. `None`: someone else was first.
@@ -230,18 +244,22 @@ pub async fn uncertain(
     Ok(Some(shown(&changed)))
 }
 
-/// Nothing new: the lease is given up and the job is looked at again after `wait`. `progress` is
-/// shown if it is new.
+/// It has not ended: the lease is given up and the job is looked at again after `wait`. Progress is
+/// shown if it is new. An answer ends the row of looks in vain, by which [`policy`] waits.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn poll_again(
     db: &impl ConnectionTrait,
     job: &jobs::Model,
-    progress: Option<f64>,
+    look: Look,
     wait: Duration,
     now: Timestamp,
 ) -> Result<Option<Effects>, DbErr> {
+    let (progress, polls) = match look {
+        Look::Running { progress } => (progress, Set(0)),
+        Look::InVain => (None, NotSet),
+    };
     let progress = progress.map(|part| part.clamp(0.0, 1.0)).or(job.progress);
     let shows = if progress == job.progress { Shows::No } else { Shows::Yes };
     let changed = change(
@@ -251,6 +269,7 @@ pub async fn poll_again(
         shows,
         jobs::ActiveModel {
             progress: Set(progress),
+            polls,
             next_poll_at: Set(Some(now.after(wait))),
             lease_until: Set(None),
             lost_leases: Set(0),

@@ -56,7 +56,7 @@ pub struct Model {
     pub lease_until: Option<Timestamp>,
     /// When the poll loop looks at it next.
     pub next_poll_at: Option<Timestamp>,
-    /// How often it was looked at.
+    /// Looks since the provider last said something of it.
     pub polls: i32,
     /// How many calls were begun.
     pub attempts: i32,

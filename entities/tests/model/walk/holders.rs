@@ -4,7 +4,7 @@ use entities::{
     ids::{AttemptId, JobId},
     job::{
         self, Acceptance, AttemptOutcome, Claimed, Ending, Failure, HandBack, JobRef, JobState,
-        NewOutput, Usage,
+        Look, NewOutput, Usage,
     },
     tables::{attempts, jobs},
 };
@@ -70,7 +70,8 @@ impl Walk {
                 ("media ready", self.stored(holder, moved.unwrap()), Some(JobState::Storing))
             }
             (JobState::Running | JobState::Uncertain, 6..8) => {
-                let done = job::poll_again(&tx, job, None, SOON, now).await.unwrap().is_some();
+                let look = if dice == 6 { Look::InVain } else { Look::Running { progress: None } };
+                let done = job::poll_again(&tx, job, look, SOON, now).await.unwrap().is_some();
                 ("poll again", done, Some(state))
             }
             (JobState::Storing, 7..9) => {
