@@ -29,6 +29,8 @@ mod art;
 mod encode;
 mod files;
 mod input;
+mod look;
+mod paint;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -51,13 +53,12 @@ use uuid::Uuid;
 
 pub use self::record::{Acceptance, accepted};
 use self::{
-    files::files,
-    input::{BadOrder, Fail, Order, Product},
-    record::{AppendError, End, Entry, Record},
+    input::{BadOrder, Fail, Order},
+    look::{Look, known, look, unreadable},
+    record::{End, Record},
 };
 use super::{
-    Accepted, Artifact, ArtifactSource, Call, Callback, CancelOutcome, Capabilities, Finished,
-    Polled, Provider, Refusal, Submitted,
+    Accepted, Call, Callback, CancelOutcome, Capabilities, Polled, Provider, Refusal, Submitted,
 };
 use crate::retry::Retries;
 
@@ -141,47 +142,6 @@ impl DemoProvider {
         spawn_blocking(move || work(&record)).await.unwrap_or_else(|panic| {
             Err(Refusal::Unknown(format!("the demo provider stopped: {panic}")))
         })
-    }
-
-    /// Paints what was asked for, or answers with what was painted last if it is the same.
-    async fn paint_again(&self, order: Order) -> Result<Finished, Refusal> {
-        let last = || self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = last()
-            .as_ref()
-            .filter(|(known, _)| *known == order)
-            .map(|(_, files)| files.iter().cloned().map(ArtifactSource::Bytes).collect::<Vec<_>>());
-        if let (Some(sources), Product::Pictures { format, .. }) = (known, order.product) {
-            let artifact =
-                |source| Artifact { content_type: Some(format.content_type().to_owned()), source };
-            let usage = Usage { cost_usd_micros: Some(0), ..Usage::UNKNOWN };
-            return Ok(Finished { artifacts: sources.into_iter().map(artifact).collect(), usage });
-        }
-        let finished = self.paint(order.clone()).await?;
-        let files = finished.artifacts.iter().filter_map(|artifact| match &artifact.source {
-            ArtifactSource::Bytes(bytes) => Some(bytes.clone()),
-            ArtifactSource::Url(_) | ArtifactSource::Stream(_) => None,
-        });
-        let files: Vec<Bytes> = files.collect();
-        if files.len() == finished.artifacts.len() {
-            *last() = Some((order, files));
-        }
-        Ok(finished)
-    }
-
-    /// Paints what was asked for.
-    async fn paint(&self, order: Order) -> Result<Finished, Refusal> {
-        let painter = Arc::clone(&self.painters).acquire_owned().await;
-        let painted = spawn_blocking(move || {
-            // Held to the end of the work, also when nobody waits for it any more.
-            let _painter = painter;
-            files(&order)
-        });
-        let artifacts = match painted.await {
-            Ok(Ok(artifacts)) => artifacts,
-            Ok(Err(error)) => return Err(Refusal::Unknown(format!("not encoded: {error}"))),
-            Err(panic) => return Err(Refusal::Unknown(format!("not painted: {panic}"))),
-        };
-        Ok(Finished { artifacts, usage: Usage { cost_usd_micros: Some(0), ..Usage::UNKNOWN } })
     }
 }
 
@@ -336,33 +296,6 @@ struct Report {
     request_id: String,
 }
 
-/// What a look at a request showed.
-enum Look {
-    Running { elapsed: Duration, delay: Duration },
-    Canceled,
-    Finished,
-}
-
-fn look(record: &Record, id: &str, now: Timestamp) -> Result<Look, Refusal> {
-    let entry = known(record, id)?;
-    let (elapsed, delay) = (now.since(entry.accepted_at), entry.delay);
-    let end = match entry.end {
-        Some(end) => end,
-        None if elapsed < delay => return Ok(Look::Running { elapsed, delay }),
-        // Noted before it is said, so that no other process can cancel it any more.
-        None => record.end(id, End::Finished, now)?,
-    };
-    match end {
-        End::Canceled => Ok(Look::Canceled),
-        End::Finished => Ok(Look::Finished),
-    }
-}
-
-fn known(record: &Record, id: &str) -> Result<Entry, Refusal> {
-    let unknown = || Refusal::Unknown("the demo provider does not know this request".to_owned());
-    record.find(id).map_err(unreadable)?.ok_or_else(unknown)
-}
-
 fn answer(request_id: String, poll_after: Duration) -> Accepted {
     Accepted { request_id, handle: serde_json::Value::Null, poll_after }
 }
@@ -373,24 +306,11 @@ fn next_look(delay: Duration, left: Duration) -> Duration {
     tenth.min(left).max(SOON)
 }
 
-fn unreadable(error: io::Error) -> Refusal {
-    Refusal::Unknown(format!("the demo provider cannot read its record: {error}"))
-}
-
 impl From<BadOrder> for Refusal {
     fn from(bad: BadOrder) -> Self {
         match bad {
             BadOrder::Input(text) => Self::Rejected(text),
             BadOrder::Model(_) => Self::Account(bad.to_string()),
-        }
-    }
-}
-
-impl From<AppendError> for Refusal {
-    fn from(error: AppendError) -> Self {
-        match error {
-            AppendError::Nothing(_) => Self::Unavailable(error.to_string()),
-            AppendError::Part => Self::Unknown(error.to_string()),
         }
     }
 }

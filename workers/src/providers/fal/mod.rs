@@ -6,12 +6,14 @@
 //! | `links` | where a request is asked about, and where the key may go |
 //! | `errors` | what an error means |
 //! | `result` | media and cost of a finished request |
+//! | `callback` | what a callback comes to |
 //! | `keys` | signatures of callbacks |
 //!
 //! The service has no idempotency key and no way to find a request by a name of ours. So a submit
 //! whose answer is lost is never sent again, and is recovered only by a callback that fal.ai has
 //! signed for our account. Nothing is stored here; the links to a request are kept with its attempt.
 
+mod callback;
 mod errors;
 mod keys;
 mod links;
@@ -28,17 +30,17 @@ use config::{
     settings::{self, BaseUrl},
 };
 use entities::{Timestamp, privacy::CopyFate};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, header};
 use reqwest::{Client, RequestBuilder};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use self::{
-    errors::{Answer, End},
-    keys::{Doubt, Keys},
+    errors::Answer,
+    keys::Keys,
     links::{Endpoint, Links},
-    wire::{CancelAnswer, Forgotten, Queued, Report, State, Status},
+    wire::{CancelAnswer, Forgotten, Queued, State, Status},
 };
 use super::{
     Accepted, Call, Callback, CancelOutcome, Capabilities, Polled, Provider, Refusal, Submitted,
@@ -187,76 +189,6 @@ impl FalProvider {
         let queued = Duration::from_millis(position.unwrap_or(0).min(60) * 250);
         (since / 10 + queued).clamp(Duration::from_millis(500), Duration::from_secs(15))
     }
-
-    async fn result(
-        &self,
-        call: &Call,
-        accepted: &Accepted,
-        links: &Links,
-        status: &Status,
-    ) -> Result<Polled, Refusal> {
-        let answer = self.ask(self.client.get(links.response.clone())).await?;
-        let usage = result::usage(&answer.headers, call.unit_usd_micros);
-        let told = !status.error.is_null() || status.error_type.is_some();
-        if answer.status == StatusCode::ACCEPTED || answer.still_running() {
-            let poll_after = self.next_look(accepted, None);
-            return Ok(Polled::Running { progress: None, poll_after });
-        }
-        if answer.status.is_success() {
-            let failed =
-                told.then(|| errors::of_status(&status.error, status.error_type.as_deref()));
-            return match failed {
-                Some(End::Canceled) => Ok(Polled::Canceled),
-                Some(End::Failed(refusal)) => result::read(&answer.body, usage, Some(refusal)),
-                Some(End::LookAgain(_)) | None => result::read(&answer.body, usage, None),
-            };
-        }
-        match errors::of_result(&answer, told) {
-            End::Failed(refusal) => Ok(Polled::Failed(refusal, usage)),
-            End::Canceled => Ok(Polled::Canceled),
-            End::LookAgain(refusal) => Err(refusal),
-        }
-    }
-
-    /// Which request a callback is about, and whether fal.ai has signed it.
-    async fn signed(
-        &self,
-        headers: &HeaderMap,
-        body: &[u8],
-        arrived_at: Timestamp,
-    ) -> Result<Report, Doubt> {
-        let keys = self.keys.as_ref().ok_or(Doubt::NoAccount)?;
-        let signed = keys.verify(headers, body, arrived_at, (self.clock)()).await?;
-        let report: Report =
-            serde_json::from_slice(body).map_err(|_| Doubt::Wrong("its body names no request"))?;
-        if report.names(signed) {
-            Ok(report)
-        } else {
-            Err(Doubt::Wrong("it names another request"))
-        }
-    }
-
-    /// What a signed callback about a call whose answer was lost comes to. The signature says that
-    /// the callback is fal.ai's; only fal.ai itself says whether there is such a request. One that
-    /// it does not know would be looked at in vain until the job's deadline.
-    async fn bind(&self, call: &Call, request_id: String) -> Callback {
-        let links = match self.endpoint(call).and_then(|place| place.built(&request_id)) {
-            Ok(links) => links,
-            Err(refusal) => return Callback::Ignored(refusal.to_string()),
-        };
-        let look = self.client.get(links.status.clone()).query(&[("logs", "0")]);
-        match self.ask(look).await {
-            Ok(answer) if answer.status.is_success() => Callback::Bound(Accepted {
-                poll_after: Duration::ZERO,
-                ..self.accepted(links, request_id)
-            }),
-            Ok(answer) if answer.status == StatusCode::NOT_FOUND => {
-                Callback::Ignored("fal.ai knows no such request".to_owned())
-            }
-            Ok(answer) => Callback::Later(errors::at_look(&answer).to_string()),
-            Err(refusal) => Callback::Later(refusal.to_string()),
-        }
-    }
 }
 
 fn authorization_of(key: &SecretString) -> Result<HeaderValue, FalError> {
@@ -348,25 +280,7 @@ impl Provider for FalProvider {
         body: &[u8],
         arrived_at: Timestamp,
     ) -> Callback {
-        match (self.signed(headers, body, arrived_at).await, accepted) {
-            (Ok(report), Some(known)) if report.names(&known.request_id) => Callback::WakeUp,
-            (Ok(report), Some(known)) => {
-                // Would mean that one attempt was accepted twice.
-                tracing::error!(
-                    attempt = %call.attempt_id, known = known.request_id,
-                    reported = report.request_id, "fal.ai reports another request of this attempt"
-                );
-                Callback::Ignored("it is about another request".to_owned())
-            }
-            (Ok(report), None) => self.bind(call, report.request_id).await,
-            (Err(Doubt::Wrong(why)), _) => Callback::Ignored(why.to_owned()),
-            // To look costs nothing and believes nothing.
-            (Err(Doubt::NoKeys(_) | Doubt::NoAccount), Some(_)) => Callback::WakeUp,
-            (Err(Doubt::NoKeys(why)), None) => Callback::Later(why),
-            (Err(Doubt::NoAccount), None) => Callback::Ignored(
-                "our account is not known (setting providers.fal_user_id)".to_owned(),
-            ),
-        }
+        self.heard(call, accepted, headers, body, arrived_at).await
     }
 
     async fn lookup(&self, _call: &Call) -> Result<Option<Accepted>, Refusal> {

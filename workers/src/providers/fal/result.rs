@@ -2,11 +2,49 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use entities::job::Usage;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use url::Url;
 
-use super::wire::{File, Output};
-use crate::providers::{Artifact, ArtifactSource, Finished, Polled, Refusal};
+use super::{
+    FalProvider,
+    errors::{self, End},
+    links::Links,
+    wire::{File, Output, Status},
+};
+use crate::providers::{Accepted, Artifact, ArtifactSource, Call, Finished, Polled, Refusal};
+
+impl FalProvider {
+    /// Reads the result of a request that has ended, as its status says.
+    pub(super) async fn result(
+        &self,
+        call: &Call,
+        accepted: &Accepted,
+        links: &Links,
+        status: &Status,
+    ) -> Result<Polled, Refusal> {
+        let answer = self.ask(self.client.get(links.response.clone())).await?;
+        let usage = usage(&answer.headers, call.unit_usd_micros);
+        let told = !status.error.is_null() || status.error_type.is_some();
+        if answer.status == StatusCode::ACCEPTED || answer.still_running() {
+            let poll_after = self.next_look(accepted, None);
+            return Ok(Polled::Running { progress: None, poll_after });
+        }
+        if answer.status.is_success() {
+            let failed =
+                told.then(|| errors::of_status(&status.error, status.error_type.as_deref()));
+            return match failed {
+                Some(End::Canceled) => Ok(Polled::Canceled),
+                Some(End::Failed(refusal)) => read(&answer.body, usage, Some(refusal)),
+                Some(End::LookAgain(_)) | None => read(&answer.body, usage, None),
+            };
+        }
+        match errors::of_result(&answer, told) {
+            End::Failed(refusal) => Ok(Polled::Failed(refusal, usage)),
+            End::Canceled => Ok(Polled::Canceled),
+            End::LookAgain(refusal) => Err(refusal),
+        }
+    }
+}
 
 /// A result that was answered with success. `failed` is what the status said of a failure, if it
 /// did: a result without media believes it.

@@ -2,6 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `look` | looks at a task, and whether it was created for a call |
 //! | `wire` | what the service says, as types |
 //! | `errors` | what an error means |
 //! | `result` | media and cost of a finished task |
@@ -15,6 +16,7 @@
 //! with the address of that very call. Nothing is stored here.
 
 mod errors;
+mod look;
 mod result;
 mod signature;
 #[cfg(test)]
@@ -36,12 +38,12 @@ use reqwest::{Client, RequestBuilder};
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use url::Url;
 
 use self::{
     errors::{NoTask, Verdict},
+    look::Look,
     signature::CallbackKey,
-    wire::{Created, Record, State},
+    wire::{Created, State},
 };
 use super::{
     Accepted, Call, Callback, CancelOutcome, Capabilities, Polled, Provider, Refusal, Submitted,
@@ -151,33 +153,6 @@ impl KieProvider {
         self.client.post(self.base.at("/api/v1/jobs/createTask")).json(&body)
     }
 
-    /// The task as the service shows it, if there is room to ask.
-    async fn record(&self, task_id: &str) -> Result<Look, Refusal> {
-        if !is_plain_id(task_id) {
-            return Err(Refusal::Unknown("kie.ai gives no such task ids".to_owned()));
-        }
-        if let Room::RetryAfter(wait) = self.limiter.acquire("kieai:looks", LOOKS, LOOKS_PER).await
-        {
-            return Ok(Look::NoRoom(wait));
-        }
-        let url = self.base.at("/api/v1/jobs/recordInfo");
-        let answer = self.ask(self.client.get(url).query(&[("taskId", task_id)])).await?;
-        let verdict = errors::verdict(&answer);
-        if let Verdict::Good(data) = &verdict
-            && let Ok(record) = Record::deserialize(data)
-            && record.state.is_some()
-        {
-            // Another task's record would be another customer's file.
-            return match record.task_id.as_deref() {
-                Some(shown) if shown != task_id => {
-                    Err(Refusal::Unknown("another task was shown".to_owned()))
-                }
-                _ => Ok(Look::Task(Box::new(record))),
-            };
-        }
-        Ok(Look::No(errors::at_look(&answer, &verdict)))
-    }
-
     fn accepted(&self, task_id: String) -> Accepted {
         let handle = Handle { accepted_at: self.clock.now() };
         Accepted {
@@ -197,33 +172,6 @@ impl KieProvider {
         let age = self.age(accepted).unwrap_or(Duration::MAX);
         Polled::Running { progress, poll_after: next_look(age, config::random::dice()) }
     }
-
-    /// Whether a task was created for `call`: it asked to be reported to that call's own address,
-    /// which nobody else was told.
-    async fn is_of(&self, call: &Call, task_id: &str) -> Callback {
-        let record = match self.record(task_id).await {
-            Ok(Look::Task(record)) => record,
-            Ok(Look::NoRoom(_)) => return Callback::Later("no room to look at it".to_owned()),
-            Ok(Look::No(NoTask::LookAgain(refusal) | NoTask::Failed(refusal))) => {
-                return Callback::Later(refusal.to_string());
-            }
-            Ok(Look::No(NoTask::Unknown(words))) => return Callback::Ignored(words),
-            Err(refusal) => return Callback::Later(refusal.to_string()),
-        };
-        let asked = record.callback_url();
-        if asked.is_some() && asked.as_deref() == call.callback_url.as_ref().map(Url::as_str) {
-            return Callback::Bound(self.accepted(task_id.to_owned()));
-        }
-        Callback::Ignored("the task that it names was not created for this call".to_owned())
-    }
-}
-
-/// What a look at a task showed.
-enum Look {
-    Task(Box<Record>),
-    /// Nothing was asked.
-    NoRoom(Duration),
-    No(NoTask),
 }
 
 #[async_trait]
