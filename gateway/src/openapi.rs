@@ -59,22 +59,7 @@ struct Description;
 
 /// All routes.
 pub(crate) fn routes() -> Router<App> {
-    let mut description = Description::openapi();
-    let scheme = Http::builder()
-        .scheme(HttpAuthScheme::Bearer)
-        .bearer_format("tt_live_…")
-        .description(Some("An API key"))
-        .build();
-    description
-        .components
-        .get_or_insert_with(Components::new)
-        .add_security_scheme("api_key", SecurityScheme::Http(scheme));
-    let cookie = ApiKeyValue::with_description(people::SESSION, "A signed-in browser");
-    description
-        .components
-        .get_or_insert_with(Components::new)
-        .add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
-    let (router, description) = OpenApiRouter::with_openapi(description)
+    let (router, description) = OpenApiRouter::with_openapi(described())
         .routes(routes!(jobs::submit::submit, jobs::list::list))
         .routes(routes!(jobs::submit::quote))
         .routes(routes!(jobs::read::get, jobs::delete::delete))
@@ -128,6 +113,21 @@ pub(crate) fn routes() -> Router<App> {
         .route("/privacy", routing::get(privacy::page))
         .merge(people::pages())
         .merge(SwaggerUi::new("/docs").url("/openapi.json", description))
+}
+
+/// What is true of all routes.
+fn described() -> utoipa::openapi::OpenApi {
+    let mut description = Description::openapi();
+    let key = Http::builder()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("tt_live_…")
+        .description(Some("An API key"))
+        .build();
+    let cookie = ApiKeyValue::with_description(people::SESSION, "A signed-in browser");
+    let components = description.components.get_or_insert_with(Components::new);
+    components.add_security_scheme("api_key", SecurityScheme::Http(key));
+    components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
+    description
 }
 
 /// Whatever an operation does not say about its errors: they are problems. Some come from layers

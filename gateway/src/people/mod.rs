@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `sign_up`, `sign_in`, `recover` | the use cases, and their JSON routes |
+//! | `signed_in` | the session that they begin |
 //! | `google/` | signing in with Google |
 //! | `sessions`, `audit` | looking at one's own |
 //! | `pages` | the same use cases as plain HTML pages |
@@ -26,6 +27,7 @@ mod same_site;
 mod sessions;
 mod sign_in;
 mod sign_up;
+mod signed_in;
 mod throttles;
 mod visitor;
 

@@ -15,8 +15,8 @@ use http::StatusCode;
 use utoipa::ToSchema;
 
 use super::{
-    sign_in::{self, SignedIn, SignedInBody},
     sign_up::{self, NextBody, TOKEN, bad_link},
+    signed_in::{self, SignedIn, SignedInBody},
     throttles,
     visitor::Visitor,
 };
@@ -79,7 +79,7 @@ pub(super) async fn reset(
         .await
         .map_err(Problem::database)?;
     let Some((account, effects)) = done else { return Err(bad_link()) };
-    let signed_in = sign_in::begin(context, &tx, visitor, &account, Method::Mail).await?;
+    let signed_in = signed_in::begin(context, &tx, visitor, &account, Method::Mail).await?;
     tx.commit().await.map_err(Problem::database)?;
     context.perform(effects);
     Ok(signed_in)

@@ -18,7 +18,7 @@ use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{age, sign_in::UserBody, throttles, visitor::Visitor};
+use super::{age, signed_in::UserBody, throttles, visitor::Visitor};
 use crate::{
     app::App,
     fields::Fields,

@@ -24,9 +24,8 @@ use crate::{
     people::{
         age,
         cookies::{self, Cookies, FLOW, NEWCOMER},
-        pages,
-        sign_in::{self, SignedIn, SignedInBody},
-        sign_up,
+        pages, sign_up,
+        signed_in::{self, SignedIn, SignedInBody},
         visitor::Visitor,
     },
     problem::{Code, Problem, ProblemBody},
@@ -127,7 +126,8 @@ async fn come_back(
     match found {
         Federated::Account(joined) => {
             let (account, effects) = *joined;
-            let signed_in = sign_in::begin(context, &tx, visitor, &account, Method::Google).await?;
+            let signed_in =
+                signed_in::begin(context, &tx, visitor, &account, Method::Google).await?;
             tx.commit().await.map_err(Problem::database)?;
             context.perform(effects);
             Ok((signed_in.cookies, "/signed-in"))
@@ -217,7 +217,7 @@ pub(in crate::people) async fn finish(
             (made, entities::Effects::default())
         }
     };
-    let mut signed_in = sign_in::begin(context, &tx, visitor, &account, Method::Google).await?;
+    let mut signed_in = signed_in::begin(context, &tx, visitor, &account, Method::Google).await?;
     tx.commit().await.map_err(Problem::database)?;
     context.perform(effects);
     signed_in.cookies = signed_in.cookies.clear(NEWCOMER);

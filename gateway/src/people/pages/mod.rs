@@ -3,7 +3,10 @@
 //! No script, nothing from elsewhere, one style sheet of our own; the `Content-Security-Policy`
 //! says so. Opening a link changes nothing, because mail programs open links by themselves: a
 //! button does.
+//!
+//! `forms` has the forms, `view` turns them into HTML.
 
+mod forms;
 mod view;
 
 use axum::{
@@ -15,9 +18,10 @@ use axum::{
 use entities::accounts;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
+use forms::{age_form, forgot_form, reset_form, sign_in_form, sign_up_form, verify_form};
 use view::{
-    BIRTH_DATE, EMAIL, Field, Form, NAME, NEW_PASSWORD, PASSWORD, SignedInPage, TOKEN_FIELD, again,
-    message, page,
+    BIRTH_DATE, EMAIL, NAME, NEW_PASSWORD, PASSWORD, SignedInPage, TOKEN_FIELD, again, message,
+    page,
 };
 
 use super::{
@@ -64,19 +68,6 @@ async fn style() -> Response {
     ([kind, kept], STYLE).into_response()
 }
 
-fn sign_up_form<'a>(app: &App, fields: &'a [Field<'a>]) -> Form<'a> {
-    Form {
-        title: "Create an account",
-        intro: None,
-        action: "/sign-up",
-        fields,
-        button: "Create account",
-        google: app.google.is_some(),
-        links: &[("/sign-in", "I have an account")],
-        faults: Vec::new(),
-    }
-}
-
 async fn show_sign_up(State(app): State<App>) -> Response {
     page(StatusCode::OK, &sign_up_form(&app, &[EMAIL, NEW_PASSWORD, NAME, BIRTH_DATE]))
 }
@@ -99,21 +90,6 @@ async fn take_sign_up(
         Err(problem) => {
             again(sign_up_form(&app, &[EMAIL, NEW_PASSWORD, NAME, BIRTH_DATE]), &problem)
         }
-    }
-}
-
-fn verify_form<'a>(fields: &'a [Field<'a>]) -> Form<'a> {
-    Form {
-        title: "Confirm your address",
-        intro: Some(
-            "Only go on if it was you who signed up. If it was not, close this page: nothing happens then.",
-        ),
-        action: "/verify",
-        fields,
-        button: "Confirm",
-        google: false,
-        links: &[],
-        faults: Vec::new(),
     }
 }
 
@@ -142,19 +118,6 @@ async fn take_verify(
             ],
         ),
         Err(problem) => again(verify_form(&[TOKEN_FIELD.value(&token)]), &problem),
-    }
-}
-
-fn sign_in_form<'a>(app: &App, fields: &'a [Field<'a>]) -> Form<'a> {
-    Form {
-        title: "Sign in",
-        intro: None,
-        action: "/sign-in",
-        fields,
-        button: "Sign in",
-        google: app.google.is_some(),
-        links: &[("/forgot", "I have forgotten my password"), ("/sign-up", "Create an account")],
-        faults: Vec::new(),
     }
 }
 
@@ -220,19 +183,6 @@ async fn take_sign_out(State(app): State<App>, visitor: Visitor, headers: Header
     }
 }
 
-fn forgot_form<'a>(fields: &'a [Field<'a>]) -> Form<'a> {
-    Form {
-        title: "Forgotten password",
-        intro: Some("We send a link to your address, by which you can choose a new password."),
-        action: "/forgot",
-        fields,
-        button: "Send the link",
-        google: false,
-        links: &[("/sign-in", "Sign in")],
-        faults: Vec::new(),
-    }
-}
-
 async fn show_forgot() -> Response {
     page(StatusCode::OK, &forgot_form(&[EMAIL]))
 }
@@ -249,19 +199,6 @@ async fn take_forgot(
             &[("/sign-in", "Sign in")],
         ),
         Err(problem) => again(forgot_form(&[EMAIL]), &problem),
-    }
-}
-
-fn reset_form<'a>(fields: &'a [Field<'a>]) -> Form<'a> {
-    Form {
-        title: "Choose a new password",
-        intro: Some("All other browsers will be signed out."),
-        action: "/reset",
-        fields,
-        button: "Change password",
-        google: false,
-        links: &[("/forgot", "Send me another link")],
-        faults: Vec::new(),
     }
 }
 
@@ -282,21 +219,6 @@ async fn take_reset(
     signed_in(done.map(|done| done.cookies), |problem| {
         again(reset_form(&[TOKEN_FIELD.value(&token), NEW_PASSWORD]), problem)
     })
-}
-
-fn age_form<'a>(fields: &'a [Field<'a>]) -> Form<'a> {
-    Form {
-        title: "One more question",
-        intro: Some(
-            "You are new here. Google has told us your name and address; before we make your account we need one more thing.",
-        ),
-        action: "/auth/google/age",
-        fields,
-        button: "Create account",
-        google: false,
-        links: &[("/sign-in", "Not now")],
-        faults: Vec::new(),
-    }
 }
 
 async fn show_age() -> Response {

@@ -1,15 +1,20 @@
 //! Every error that a client sees: RFC 9457 problem details with a stable `code`.
 //!
 //! A [`Problem`] travels to the outermost layer as an extension of its response; `finish` writes
-//! the body there, because only it knows the request's id.
+//! the body there (`body`), because only it knows the request's id.
+
+mod body;
+#[cfg(test)]
+mod tests;
 
 use std::error::Error;
 
-use axum::response::{IntoResponse, Response};
 use entities::accounts::Scope;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
+
+pub(crate) use body::ProblemBody;
 
 /// The kinds of problems; their names are part of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,27 +157,6 @@ pub(crate) struct Problem {
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// A problem as clients see it (`application/problem+json`).
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct ProblemBody<'a> {
-    /// A URN that ends with the code.
-    #[serde(rename = "type")]
-    kind: String,
-    /// The kind of problem, for people.
-    title: &'a str,
-    /// The HTTP status.
-    status: u16,
-    /// The kind of problem, for programs.
-    code: &'a str,
-    /// This problem, in plain words.
-    detail: &'a str,
-    /// The request, as in `x-request-id`.
-    request_id: &'a str,
-    /// What is wrong with the input, part by part.
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    errors: &'a [FieldError],
-}
-
 impl Problem {
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
         let mut problem =
@@ -278,86 +262,5 @@ impl Problem {
             [] => vec![self.detail.clone()],
             errors => errors.iter().map(named).collect(),
         }
-    }
-
-    /// Writes its headers into a response that tells of it in another way.
-    pub(crate) fn write_headers(&self, response: &mut Response) {
-        for (name, value) in &self.headers {
-            response.headers_mut().insert(name.clone(), value.clone());
-        }
-    }
-
-    /// Writes the body and headers into a response that carries this problem.
-    pub(crate) fn write(&self, response: &mut Response, request_id: &str) {
-        let body = ProblemBody {
-            kind: format!("urn:tiktomato:problem:{}", self.code.name()),
-            title: self.code.title(),
-            status: self.code.status().as_u16(),
-            code: self.code.name(),
-            detail: &self.detail,
-            request_id,
-            errors: &self.errors,
-        };
-        *response.status_mut() = self.code.status();
-        let headers = response.headers_mut();
-        headers.remove(header::CONTENT_LENGTH);
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        self.write_headers(response);
-        // Strings and numbers only: it always serializes.
-        let bytes = serde_json::to_vec(&body).unwrap_or_default();
-        *response.body_mut() = bytes.into();
-    }
-}
-
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let mut response = self.code.status().into_response();
-        response.extensions_mut().insert(self);
-        response
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_problem_has_the_documented_shape() {
-        let problem = Problem::invalid(vec![FieldError::new("/model", "is required")]);
-        let mut response = problem.clone().into_response();
-        problem.write(&mut response, "req_1");
-        assert_eq!(response.status(), 422);
-        assert_eq!(response.headers()["content-type"], "application/problem+json");
-        let bytes = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
-        let body: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
-        assert_eq!(
-            body,
-            serde_json::json!({
-                "type": "urn:tiktomato:problem:invalid_input",
-                "title": "Invalid input",
-                "status": 422,
-                "code": "invalid_input",
-                "detail": "is required",
-                "request_id": "req_1",
-                "errors": [{"pointer": "/model", "detail": "is required"}],
-            })
-        );
-    }
-
-    #[test]
-    fn headers_belong_to_the_kind() {
-        let mut response = Problem::unauthorized().into_response();
-        Problem::unauthorized().write(&mut response, "r");
-        assert_eq!(response.headers()["www-authenticate"], "Bearer");
-        let away = Problem::for_status(StatusCode::SERVICE_UNAVAILABLE);
-        let mut response = away.clone().into_response();
-        away.write(&mut response, "r");
-        assert_eq!(response.headers()["retry-after"], "1");
-    }
-
-    #[test]
-    fn any_error_status_becomes_a_problem() {
-        assert_eq!(Problem::for_status(StatusCode::IM_A_TEAPOT).code, Code::BadRequest);
-        assert_eq!(Problem::for_status(StatusCode::BAD_GATEWAY).code, Code::Internal);
     }
 }
