@@ -107,10 +107,8 @@ pub(crate) async fn wallet(
 pub(crate) async fn entries(
     State(app): State<App>,
     CreditsRead(caller): CreditsRead,
-    mut parameters: Parameters,
+    page: Page<EntryId>,
 ) -> Result<Json<List<EntryBody>>, Problem> {
-    let page = Page::take(&mut parameters)?;
-    parameters.end()?;
     let rows = ledger::entries(&app.context.db, caller.workspace_id, page.after, page.limit)
         .await
         .map_err(Problem::database)?;

@@ -10,45 +10,46 @@ use url::form_urlencoded;
 
 use crate::problem::{FieldError, Problem};
 
-/// The job of the path. A text that is no id names no job.
+/// The id in the path. A text that is no id names nothing, which is told as `missing` tells it.
+pub(crate) async fn path_id<T: FromStr, S: Send + Sync>(
+    parts: &mut Parts,
+    state: &S,
+    missing: fn() -> Problem,
+) -> Result<T, Problem> {
+    let text = Path::<String>::from_request_parts(parts, state).await;
+    text.ok().and_then(|Path(text)| text.parse().ok()).ok_or_else(missing)
+}
+
+/// The job of the path.
 pub(crate) struct JobPath(pub(crate) JobId);
 
 impl<S: Send + Sync> FromRequestParts<S> for JobPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Path(text) = Path::<String>::from_request_parts(parts, state)
-            .await
-            .map_err(|_| Problem::no_such_job())?;
-        text.parse().map(Self).map_err(|_| Problem::no_such_job())
+        path_id(parts, state, Problem::no_such_job).await.map(Self)
     }
 }
 
-/// The upload of the path. A text that is no id names no upload.
+/// The upload of the path.
 pub(crate) struct UploadPath(pub(crate) UploadId);
 
 impl<S: Send + Sync> FromRequestParts<S> for UploadPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Path(text) = Path::<String>::from_request_parts(parts, state)
-            .await
-            .map_err(|_| Problem::no_such_upload())?;
-        text.parse().map(Self).map_err(|_| Problem::no_such_upload())
+        path_id(parts, state, Problem::no_such_upload).await.map(Self)
     }
 }
 
-/// The API key of the path. A text that is no id names no key.
+/// The API key of the path.
 pub(crate) struct KeyPath(pub(crate) ApiKeyId);
 
 impl<S: Send + Sync> FromRequestParts<S> for KeyPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Path(text) = Path::<String>::from_request_parts(parts, state)
-            .await
-            .map_err(|_| Problem::no_such_key())?;
-        text.parse().map(Self).map_err(|_| Problem::no_such_key())
+        path_id(parts, state, Problem::no_such_key).await.map(Self)
     }
 }
 
@@ -139,6 +140,18 @@ impl<C: FromStr> Page<C> {
             limit: parameters.number("limit", 1..=100)?.unwrap_or(20),
             after: parameters.parsed("after", "the `next` of an earlier answer")?,
         })
+    }
+}
+
+/// The query of a list that has no other parameters.
+impl<C: FromStr, S: Send + Sync> FromRequestParts<S> for Page<C> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let mut parameters = Parameters::from_request_parts(parts, state).await?;
+        let page = Self::take(&mut parameters)?;
+        parameters.end()?;
+        Ok(page)
     }
 }
 

@@ -5,7 +5,7 @@
 
 use axum::{
     Json,
-    extract::{FromRequestParts, Path, State},
+    extract::{FromRequestParts, State},
     response::Response,
 };
 use config::context::Context;
@@ -25,7 +25,7 @@ use crate::{
     address::Client,
     app::App,
     auth::AccountScope,
-    extract::{Page, Parameters},
+    extract::{Page, Parameters, path_id},
     openapi::List,
     people::origin,
     platform,
@@ -78,16 +78,14 @@ impl ExportBody {
     }
 }
 
-/// The export of the path. A text that is no id names no export.
+/// The export of the path.
 pub(crate) struct ExportPath(pub(crate) ExportId);
 
 impl<S: Send + Sync> FromRequestParts<S> for ExportPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Path(text) =
-            Path::<String>::from_request_parts(parts, state).await.map_err(|_| no_such_export())?;
-        text.parse().map(Self).map_err(|_| no_such_export())
+        path_id(parts, state, no_such_export).await.map(Self)
     }
 }
 
@@ -135,10 +133,8 @@ pub(crate) async fn create(
 pub(crate) async fn list(
     State(app): State<App>,
     AccountScope(caller): AccountScope,
-    mut parameters: Parameters,
+    page: Page<ExportId>,
 ) -> Result<Json<List<ExportBody>>, Problem> {
-    let page = Page::take(&mut parameters)?;
-    parameters.end()?;
     let db = app.context.db.read();
     let rows = privacy::exports(db, caller.user_id, page.after, page.limit)
         .await

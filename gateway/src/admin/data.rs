@@ -12,7 +12,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    Operator, account_problem,
+    Command, Operator, account_problem,
     people::{EMAIL, NAME},
 };
 use crate::{
@@ -22,9 +22,7 @@ use crate::{
     },
     app::App,
     extract::Parameters,
-    fields::Fields,
     jobs::cancel::whole,
-    json::StrictJson,
     problem::{Code, FieldError, Problem, ProblemBody},
 };
 
@@ -63,12 +61,8 @@ pub(crate) struct UpdatedUser {
     ))]
 pub(crate) async fn update_user(
     State(app): State<App>,
-    Operator(by): Operator,
-    parameters: Parameters,
-    StrictJson(body): StrictJson,
+    Command { by, mut fields }: Command,
 ) -> Result<Json<UpdatedUser>, Problem> {
-    parameters.end()?;
-    let mut fields = Fields::of(body)?;
     let user = fields.text("user", EMAIL);
     let name = fields.nullable_line("name", NAME);
     let email = fields.optional_text("email", EMAIL);
@@ -131,12 +125,8 @@ pub(crate) struct BegunErasure {
     ))]
 pub(crate) async fn delete_user(
     State(app): State<App>,
-    Operator(by): Operator,
-    parameters: Parameters,
-    StrictJson(body): StrictJson,
+    Command { by, mut fields }: Command,
 ) -> Result<Response, Problem> {
-    parameters.end()?;
-    let mut fields = Fields::of(body)?;
     let user = fields.text("user", EMAIL);
     fields.end()?;
     let context = app.context.clone();
@@ -173,12 +163,8 @@ pub(crate) struct ExportSchema {
     ))]
 pub(crate) async fn export_user(
     State(app): State<App>,
-    Operator(by): Operator,
-    parameters: Parameters,
-    StrictJson(body): StrictJson,
+    Command { by, mut fields }: Command,
 ) -> Result<Response, Problem> {
-    parameters.end()?;
-    let mut fields = Fields::of(body)?;
     let user = fields.text("user", EMAIL);
     fields.end()?;
     let kept = app.context.settings.retention.export;

@@ -11,7 +11,7 @@ pub(crate) mod money;
 pub(crate) mod people;
 pub(crate) mod providers;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use entities::{
     accounts::{AccountError, Scope},
     audit::Origin,
@@ -23,6 +23,9 @@ use crate::{
     address::Client,
     app::App,
     auth::Authenticated,
+    extract::Parameters,
+    fields::Fields,
+    json::StrictJson,
     problem::{Code, FieldError, Problem},
 };
 
@@ -48,6 +51,26 @@ impl FromRequestParts<App> for Operator {
             },
             at: app.context.clock.now(),
         }))
+    }
+}
+
+/// A command: who gives it, and its options, which are the body's fields and nothing else.
+pub(crate) struct Command {
+    pub(crate) by: Acting,
+    pub(crate) fields: Fields,
+}
+
+impl FromRequest<App> for Command {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        let (mut parts, body) = request.into_parts();
+        let Operator(by) = Operator::from_request_parts(&mut parts, app).await?;
+        let parameters = Parameters::from_request_parts(&mut parts, app).await?;
+        let request = Request::from_parts(parts, body);
+        let StrictJson(body) = StrictJson::from_request(request, app).await?;
+        parameters.end()?;
+        Ok(Self { by, fields: Fields::of(body)? })
     }
 }
 

@@ -12,12 +12,10 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{Operator, account_problem, people::EMAIL};
+use super::{Command, Operator, account_problem, people::EMAIL};
 use crate::{
     app::App,
     extract::{Parameters, idempotency_key},
-    fields::Fields,
-    json::StrictJson,
     problem::{Code, FieldError, Problem},
 };
 
@@ -60,14 +58,10 @@ pub(crate) struct GrantedBody {
     ))))]
 pub(crate) async fn grant(
     State(app): State<App>,
-    Operator(by): Operator,
-    parameters: Parameters,
     headers: HeaderMap,
-    StrictJson(body): StrictJson,
+    Command { by, mut fields }: Command,
 ) -> Result<(HeaderMap, Json<GrantedBody>), Problem> {
-    parameters.end()?;
     let reference = idempotency_key(&headers)?;
-    let mut fields = Fields::of(body)?;
     let user = fields.text("user", EMAIL);
     let amount = Credits(fields.whole("credits"));
     let reason = fields.text("reason", REASON);

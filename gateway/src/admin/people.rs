@@ -13,12 +13,10 @@ use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Operator, account_problem};
+use super::{Command, Operator, account_problem};
 use crate::{
     app::App,
     extract::{Parameters, refused},
-    fields::Fields,
-    json::StrictJson,
     platform,
     problem::{Problem, ProblemBody},
 };
@@ -57,12 +55,8 @@ pub(crate) struct MadeUser {
     ))]
 pub(crate) async fn create_user(
     State(app): State<App>,
-    Operator(by): Operator,
-    parameters: Parameters,
-    StrictJson(body): StrictJson,
+    Command { by, mut fields }: Command,
 ) -> Result<(StatusCode, Json<MadeUser>), Problem> {
-    parameters.end()?;
-    let mut fields = Fields::of(body)?;
     let (email, name) = (fields.text("email", EMAIL), fields.nullable_line("name", NAME).flatten());
     fields.end()?;
     let new = NewUser::vouched_for(email, name, platform::dispatch_limit(&app.context));
@@ -97,12 +91,8 @@ pub(crate) struct MadeKey {
     responses((status = 201, body = MadeKey)))]
 pub(crate) async fn create_key(
     State(app): State<App>,
-    Operator(by): Operator,
-    parameters: Parameters,
-    StrictJson(body): StrictJson,
+    Command { by, mut fields }: Command,
 ) -> Result<(StatusCode, Json<MadeKey>), Problem> {
-    parameters.end()?;
-    let mut fields = Fields::of(body)?;
     let user = fields.text("user", EMAIL);
     fields.end()?;
     let secret = KeySecret::from_random(random::secret());
@@ -141,12 +131,8 @@ pub(crate) struct UserRole {
     responses((status = 200, body = UserRole)))]
 pub(crate) async fn set_role(
     State(app): State<App>,
-    Operator(by): Operator,
-    parameters: Parameters,
-    StrictJson(body): StrictJson,
+    Command { by, mut fields }: Command,
 ) -> Result<Json<UserRole>, Problem> {
-    parameters.end()?;
-    let mut fields = Fields::of(body)?;
     let user = fields.text("user", EMAIL);
     let role = fields.choice("role", &[("operator", Role::Operator), ("user", Role::User)]);
     fields.end()?;

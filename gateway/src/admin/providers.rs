@@ -7,12 +7,10 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::Operator;
+use super::{Command, Operator};
 use crate::{
     app::App,
     extract::Parameters,
-    fields::Fields,
-    json::StrictJson,
     platform,
     problem::{FieldError, Problem},
 };
@@ -69,12 +67,8 @@ pub(crate) struct OffBody {
     responses((status = 200, body = OffBody)))]
 pub(crate) async fn off(
     State(app): State<App>,
-    Operator(by): Operator,
-    parameters: Parameters,
-    StrictJson(body): StrictJson,
+    Command { by, mut fields }: Command,
 ) -> Result<Json<OffBody>, Problem> {
-    parameters.end()?;
-    let mut fields = Fields::of(body)?;
     let (target, reason) = (fields.text("target", TARGET), fields.text("reason", REASON));
     fields.end()?;
     let switch =
@@ -105,12 +99,8 @@ pub(crate) struct OnBody {
     responses((status = 200, body = OnBody)))]
 pub(crate) async fn on(
     State(app): State<App>,
-    Operator(by): Operator,
-    parameters: Parameters,
-    StrictJson(body): StrictJson,
+    Command { by, mut fields }: Command,
 ) -> Result<Json<OnBody>, Problem> {
-    parameters.end()?;
-    let mut fields = Fields::of(body)?;
     let target = fields.text("target", TARGET);
     fields.end()?;
     let now = app.context.clock.now();

@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use crate::{
     app::App,
     auth::AccountScope,
-    extract::{Page, Parameters},
+    extract::Page,
     openapi::List,
     problem::{Problem, ProblemBody},
 };
@@ -79,10 +79,8 @@ impl AuditBody {
 pub(crate) async fn list_audit(
     State(app): State<App>,
     AccountScope(caller): AccountScope,
-    mut parameters: Parameters,
+    page: Page<AuditEventId>,
 ) -> Result<Json<List<AuditBody>>, Problem> {
-    let page = Page::take(&mut parameters)?;
-    parameters.end()?;
     let rows = audit::list(&app.context.db, caller.user_id, page.after, page.limit)
         .await
         .map_err(Problem::database)?;
