@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use super::{
     Kie, WEBHOOK_KEY,
     fault::{CallbackFault, Fault},
-    http::shown,
     now_ms,
+    run::shown,
     task::{End, Task},
 };
 

@@ -10,6 +10,7 @@ mod admin;
 mod callback;
 pub mod fault;
 mod http;
+mod run;
 mod task;
 
 use std::{

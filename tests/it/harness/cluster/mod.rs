@@ -1,55 +1,31 @@
 //! A running platform: one process, or several on PostgreSQL and Redis.
+//!
+//! | file | what |
+//! |---|---|
+//! | `options` | what a test wants to be different, and which processes that makes |
+//! | `admin` | operators' commands, and the users they make |
+//! | `data` | its database, and copies of it |
+
+mod admin;
+mod data;
+mod options;
 
 use std::{fs, path::PathBuf, process::ExitStatus, time::Duration};
 
 use reqwest::Client;
-use serde_json::Value;
 use tempfile::TempDir;
 use uuid::Uuid;
 
+pub(crate) use self::{admin::admin, options::Options};
+use self::{data::new_database, options::roles};
 use super::{
-    Api, Backend, Database, Env, Process, free_port, http, run,
+    Backend, Env, Process, http, run,
     servers::{self, OwnPostgres, OwnRedis},
     within,
 };
 
 /// How long a process may take until it is ready; a busy machine and a debug build are slow.
 const READY: Duration = Duration::from_secs(60);
-
-/// What a test wants to be different.
-pub(crate) struct Options {
-    /// More settings.
-    pub(crate) env: Vec<(&'static str, String)>,
-    /// A Redis server that the test may stop.
-    pub(crate) own_redis: bool,
-    /// A PostgreSQL server that the test may stop.
-    pub(crate) own_postgres: bool,
-    /// The password in the database's URL. PostgreSQL is told it, and does not ask for one.
-    pub(crate) database_password: Option<String>,
-    /// How many gateways run.
-    pub(crate) gateways: usize,
-    /// How many worker processes run.
-    pub(crate) workers: usize,
-    /// How many schedulers run.
-    pub(crate) schedulers: usize,
-    /// How the workers are started where they are a process of their own.
-    pub(crate) worker_args: &'static [&'static str],
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            env: Vec::new(),
-            own_redis: false,
-            own_postgres: false,
-            database_password: None,
-            gateways: 1,
-            workers: 1,
-            schedulers: 1,
-            worker_args: &["workers", "--pool", "demo=16"],
-        }
-    }
-}
 
 /// One process and how to start it.
 struct Role {
@@ -297,138 +273,12 @@ impl Cluster {
         self.role(name).process.as_ref().unwrap().pid()
     }
 
-    /// What `tiktomato admin … --json` answers, and whether it ended well.
-    pub(crate) fn admin(&self, args: &[&str]) -> (bool, Value) {
-        admin(args, &self.env)
-    }
-
-    /// Runs a command of the binary to its end, with the platform's settings.
-    pub(crate) fn run(&self, args: &[&str]) -> std::process::Output {
-        run(args, &self.env)
-    }
-
-    /// What a command that must fail says.
-    pub(crate) fn admin_fails(&self, args: &[&str]) -> String {
-        let all: Vec<&str> = ["admin"].iter().chain(args).chain(&["--json"]).copied().collect();
-        let output = run(&all, &self.env);
-        assert!(!output.status.success(), "{args:?}: {output:?}");
-        String::from_utf8_lossy(&output.stderr).into_owned()
-    }
-
-    /// A new user with a key and, if above zero, these credits.
-    pub(crate) fn user(&self, credits: i64) -> Api {
-        let email = format!("{}@example.com", Uuid::new_v4().simple());
-        let (ok, user) = self.admin(&["create-user", "--email", &email, "--name", "Test"]);
-        assert!(ok && user["email"] == email.as_str() && user["id"].is_string(), "{user}");
-        let (ok, key) = self.admin(&["create-key", "--user", &email]);
-        assert!(ok, "{key}");
-        let key = key["key"].as_str().unwrap().to_owned();
-        assert!(key.starts_with("tt_live_"), "{key}");
-        if credits > 0 {
-            let amount = credits.to_string();
-            let grant =
-                ["grant-credits", "--user", &email, "--credits", &amount, "--reason", "test"];
-            let (ok, wallet) = self.admin(&grant);
-            assert!(ok && wallet["available"] == credits && wallet["held"] == 0, "{wallet}");
-        }
-        Api { http: self.http.clone(), base: self.base.clone(), key, email }
-    }
-
-    /// A new operator with a key.
-    pub(crate) fn operator(&self) -> Api {
-        let operator = self.user(10_000);
-        let (ok, made) = self.admin(&["set-role", "--user", &operator.email, "--role", "operator"]);
-        assert!(ok && made["role"] == "operator", "{made}");
-        operator
-    }
-
     /// The settings that its processes were started with, but for where they listen.
     pub(crate) fn env(&self) -> &Env {
         &self.env
     }
-
-    /// Its database.
-    pub(crate) async fn database(&self) -> Database {
-        Database::open(&self.database_url()).await
-    }
-
-    /// A copy of the stopped platform's truth: settings that point at it, and its database.
-    pub(crate) async fn copy(&self) -> (Env, Database) {
-        let mut env = self.env.clone();
-        if self.backend == Backend::Distributed {
-            let url = self.database_url();
-            let (server, name) = url.rsplit_once('/').unwrap();
-            let url = new_database(server, Some(name)).await;
-            env.retain(|(known, _)| known != "DATABASE_URL");
-            env.push(("DATABASE_URL".into(), url.clone()));
-            return (env, Database::open(&url).await);
-        }
-        let folder = self.folder.path().join(Uuid::new_v4().to_string());
-        fs::create_dir(&folder).unwrap();
-        for entry in fs::read_dir(self.data()).unwrap().map(Result::unwrap) {
-            if entry.file_type().unwrap().is_file() {
-                fs::copy(entry.path(), folder.join(entry.file_name())).unwrap();
-            }
-        }
-        env.retain(|(known, _)| known != "TIKTOMATO_DATA");
-        env.push(("TIKTOMATO_DATA".into(), folder.display().to_string()));
-        let url = format!("sqlite://{}?mode=rw", folder.join("tiktomato.db").display());
-        (env, Database::open(&url).await)
-    }
-
-    /// Its server's own database: looking there leaves no trace in the platform's.
-    pub(crate) async fn server(&self) -> Database {
-        let url = self.database_url();
-        Database::open(&format!("{}/postgres", url.rsplit_once('/').unwrap().0)).await
-    }
-
-    /// Where its database is.
-    pub(crate) fn database_url(&self) -> String {
-        let found = self.env.iter().find(|(name, _)| name == "DATABASE_URL");
-        match found {
-            Some((_, url)) => url.clone(),
-            None => format!("sqlite://{}?mode=rw", self.data().join("tiktomato.db").display()),
-        }
-    }
-}
-
-/// What `tiktomato admin … --json` answers under these settings, and whether it ended well.
-pub(crate) fn admin(args: &[&str], env: &Env) -> (bool, Value) {
-    let all: Vec<&str> = ["admin"].iter().chain(args).chain(&["--json"]).copied().collect();
-    let output = run(&all, env);
-    let answer = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|error| panic!("{args:?} answered no JSON ({error}): {output:?}"));
-    (output.status.success(), answer)
 }
 
 fn base_of(role: &Role) -> String {
     format!("http://127.0.0.1:{}", role.listen.unwrap())
-}
-
-fn roles(backend: Backend, options: &Options) -> Vec<Role> {
-    let role =
-        |name: String, args, listen| Role { name, args, ops: free_port(), listen, process: None };
-    if backend == Backend::Embedded {
-        return vec![role("tiktomato".to_owned(), &[], Some(free_port()))];
-    }
-    let name = |name: &str, n: usize| match n {
-        0 => name.to_owned(),
-        n => format!("{name}-{n}"),
-    };
-    let gateways = (0..options.gateways)
-        .map(|n| role(name("gateway", n), &["gateway"][..], Some(free_port())));
-    let workers = (0..options.workers).map(|n| role(name("workers", n), options.worker_args, None));
-    let schedulers =
-        (0..options.schedulers).map(|n| role(format!("scheduler-{n}"), &["scheduler"][..], None));
-    gateways.chain(workers).chain(schedulers).collect()
-}
-
-/// Makes a database on `server`, empty or like another one; its URL.
-async fn new_database(server: &str, like: Option<&str>) -> String {
-    let name = format!("t{}", Uuid::new_v4().simple());
-    let database = Database::open(&format!("{server}/postgres")).await;
-    let template = like.map(|like| format!(" TEMPLATE {like}")).unwrap_or_default();
-    database.write(&format!("CREATE DATABASE {name}{template}")).await;
-    database.close().await;
-    format!("{server}/{name}")
 }
