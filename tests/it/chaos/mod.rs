@@ -41,7 +41,7 @@ async fn crash_test() {
         faults: 110,
         gap: 1.5..3.0,
         settled_within: Duration::from_secs(300),
-        counts_unheard: true,
+        succeeded_percent: 97,
         long_freezes_until: Duration::MAX,
         hugging_face: true,
     })

@@ -19,8 +19,8 @@ pub(crate) struct Form {
     pub(crate) gap: Range<f64>,
     /// How long after the last fault all that can end has ended.
     pub(crate) settled_within: Duration,
-    /// Whether a job counts whose worker was killed before its provider heard of it.
-    pub(crate) counts_unheard: bool,
+    /// So many of a hundred jobs that are not meant to fail must succeed.
+    pub(crate) succeeded_percent: usize,
     /// No freeze for longer than a lease begins after this time.
     pub(crate) long_freezes_until: Duration,
     /// Whether Hugging Face takes part, whose calls need long leases.
