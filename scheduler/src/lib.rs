@@ -88,11 +88,11 @@ fn step_down(context: &Context, leading: &mut Option<Leading>) {
     }
 }
 
-/// When each task ran last.
+/// When each task is due.
 #[derive(Default)]
 struct Leading {
     until: Option<Instant>,
-    last: [Option<Instant>; tasks::TASKS.len()],
+    due: [Option<Instant>; tasks::TASKS.len()],
     /// Hints that were lost before this time are pushed again.
     pushed_again: Option<Timestamp>,
     orphans: orphans::Orphans,
@@ -112,15 +112,15 @@ impl Leading {
     }
 
     async fn work(&mut self, context: &Context) {
-        for (task, last) in tasks::TASKS.iter().zip(&mut self.last) {
-            let every = task.every(&context.settings);
-            if last.is_some_and(|last| last.elapsed() < every) {
+        for (task, due) in tasks::TASKS.iter().zip(&mut self.due) {
+            let began = Instant::now();
+            if due.is_some_and(|due| began < due) {
                 continue;
             }
-            *last = Some(Instant::now());
             if let Err(error) = task.run(context).await {
                 tracing::error!(task = task.name(), %error, "a periodic task failed; it will come round again");
             }
+            *due = Some(began + task.every(&context.settings).max(task.rest(began.elapsed())));
             if self.until.is_none_or(|until| Instant::now() >= until) {
                 // A long task has outlasted the lease: ask for it again before the next one.
                 return;

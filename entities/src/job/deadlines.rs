@@ -1,15 +1,22 @@
 //! Ending what took too long, and forgetting old idempotency records.
 
+use std::collections::BTreeMap;
+
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, ExprTrait,
-    QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, ExprTrait, QueryFilter,
+    QuerySelect,
 };
 
 use super::{
     AttemptOutcome, JobRef, JobState, policy, rescue,
     settle::{self, Ending, Failure},
 };
-use crate::{Effects, Timestamp, db::sql, tables::jobs};
+use crate::{
+    Effects, Timestamp,
+    db::sql,
+    ids::{JobId, WorkspaceId},
+    tables::jobs,
+};
 
 /// Ends up to `limit` jobs whose deadline has passed and that nobody has a lease on: queued too
 /// long, waited too long for a lost answer, or too long at the provider (the poll loop, which
@@ -23,25 +30,29 @@ pub async fn end_overdue(
     now: Timestamp,
 ) -> Result<(Effects, usize), DbErr> {
     let at_provider = [JobState::Submitting, JobState::Running, JobState::Uncertain];
-    let overdue = Condition::any()
-        .add(jobs::Column::State.eq(JobState::Queued).and(jobs::Column::QueueDeadline.lt(now)))
-        .add(
-            jobs::Column::State
-                .is_in(at_provider)
-                .and(jobs::Column::RunDeadline.lt(now.before(policy::DEADLINE_GRACE))),
-        )
-        .add(jobs::Column::State.eq(JobState::Uncertain).and(jobs::Column::UncertainUntil.lt(now)));
-    let jobs = jobs::Entity::find()
-        .filter(jobs::Column::FinishedAt.is_null())
-        .filter(jobs::Column::LeaseUntil.is_null())
-        .filter(overdue)
-        .order_by_asc(jobs::Column::WorkspaceId)
-        .limit(limit)
-        .all(tx)
-        .await?;
+    // One by one, each along its index: with one condition for all, every job that is not finished
+    // would be read.
+    let overdue = [
+        jobs::Column::State.eq(JobState::Queued).and(jobs::Column::QueueDeadline.lt(now)),
+        jobs::Column::State
+            .is_in(at_provider)
+            .and(jobs::Column::RunDeadline.lt(now.before(policy::DEADLINE_GRACE))),
+        jobs::Column::State.eq(JobState::Uncertain).and(jobs::Column::UncertainUntil.lt(now)),
+    ];
+    let mut jobs: BTreeMap<(WorkspaceId, JobId), jobs::Model> = BTreeMap::new();
+    for these in overdue {
+        let found = jobs::Entity::find()
+            .filter(these)
+            .filter(jobs::Column::LeaseUntil.is_null())
+            .limit(limit)
+            .all(tx)
+            .await?;
+        jobs.extend(found.into_iter().map(|job| ((job.workspace_id, job.id), job)));
+    }
+    let most = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut effects = Effects::default();
     let mut count = 0;
-    for job in jobs {
+    for job in jobs.into_values().take(most) {
         let outcome = match job.state {
             JobState::Uncertain => AttemptOutcome::Unknown,
             _ => AttemptOutcome::TimedOut,

@@ -66,7 +66,8 @@ pub async fn dispatch(
     Ok((Effects { pushes, ..Effects::default() }, last))
 }
 
-/// The pools in which a job is ready and waiting.
+/// The pools in which a job is ready and waiting. It steps from pool to pool, and in it from
+/// workspace to workspace, through the index, however many jobs each has.
 ///
 /// # Errors
 /// When the database fails.
@@ -74,8 +75,19 @@ pub async fn pools_with_waiting_jobs(
     db: &impl ConnectionTrait,
     now: Timestamp,
 ) -> Result<Vec<String>, DbErr> {
-    let text = "SELECT DISTINCT pool FROM jobs WHERE state = 'queued' AND dispatched_at IS NULL \
-                AND ready_at <= $1";
+    let waiting = "FROM jobs WHERE state = 'queued' AND dispatched_at IS NULL";
+    let text = format!(
+        "WITH RECURSIVE w (pool, id) AS (\
+           SELECT * FROM (SELECT pool, workspace_id {waiting} ORDER BY pool, workspace_id LIMIT 1) \
+           AS first \
+           UNION ALL \
+           SELECT next.pool, next.workspace_id FROM w, jobs AS next WHERE next.id = (\
+             SELECT id {waiting} AND (pool, workspace_id) > (w.pool, w.id) \
+             ORDER BY pool, workspace_id LIMIT 1)) \
+         SELECT DISTINCT pool FROM w WHERE (\
+           SELECT 1 {waiting} AND pool = w.pool AND workspace_id = w.id AND ready_at <= $1 \
+           LIMIT 1) = 1",
+    );
     let rows = db.query_all_raw(sql(db, text, [now.0.into()])).await?;
     rows.iter().map(|row| row.try_get("", "pool")).collect()
 }

@@ -86,6 +86,12 @@ impl Task {
         }
     }
 
+    /// How long the task rests after a round that took so long: counting a long queue for the
+    /// gauges is not to take more than a twentieth of the time.
+    pub(crate) fn rest(self, took: Duration) -> Duration {
+        if self == Self::Gauges { 20 * took } else { Duration::ZERO }
+    }
+
     pub(crate) async fn run(self, context: &Context) -> Result<(), WriteError> {
         let now = context.clock.now();
         match self {
