@@ -98,6 +98,18 @@ async fn content_and_logs_are_nowhere_after_their_time(backend: Backend) {
     user.until(job["id"].as_str().unwrap(), "succeeded").await;
     let failed = user.submit(&json!({"prompt": "ibexfailed", "fail": "rejected"})).await;
     user.ended(&failed).await;
+    // Nobody may keep it for longer.
+    for (seconds, status) in [(23 * 86_400, 202), (23 * 86_400 + 1, 422)] {
+        let mut body = sketch(&json!({}));
+        body["expires_in"] = json!(seconds);
+        let answer = user.post("/v1/jobs", &body).await.expect(status);
+        if status == 202 {
+            user.ended(answer["id"].as_str().unwrap()).await;
+        } else {
+            let detail = answer["errors"][0]["detail"].as_str().unwrap();
+            assert!(detail.contains("from 60 to 1987200 (23 days)"), "{detail}");
+        }
+    }
     crate::exports::exported(&user).await;
     for (days, rows) in [(31, None), (91, Some("usage_log"))] {
         cluster.stop().await;
