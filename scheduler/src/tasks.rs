@@ -50,10 +50,11 @@ pub(crate) enum Task {
     Forget,
     Accounts,
     Staging,
+    Scrub,
 }
 
 /// All of them.
-pub(crate) const TASKS: [Task; 14] = [
+pub(crate) const TASKS: [Task; 15] = [
     Task::Rescue,
     Task::Sweep,
     Task::Deadlines,
@@ -68,6 +69,7 @@ pub(crate) const TASKS: [Task; 14] = [
     Task::Forget,
     Task::Accounts,
     Task::Staging,
+    Task::Scrub,
 ];
 
 impl Task {
@@ -87,6 +89,7 @@ impl Task {
             Self::Forget => "forget",
             Self::Accounts => "accounts",
             Self::Staging => "staging",
+            Self::Scrub => "scrub",
         }
     }
 
@@ -97,6 +100,7 @@ impl Task {
             Self::Erasures => Duration::from_millis(500),
             Self::Expire | Self::Uploads | Self::Exports | Self::UsageLog => Duration::from_secs(5),
             Self::Reconcile => settings.scheduler.reconcile,
+            Self::Scrub => Duration::from_secs(10),
             Self::Accounts => Duration::from_secs(30),
             Self::Forget => Duration::from_secs(600),
             Self::Staging => Duration::from_secs(3_600),
@@ -145,6 +149,8 @@ impl Task {
                 staging(context).await;
                 erasure::half_copies(context).await
             }
+            // What somebody reads at the moment comes round again.
+            Self::Scrub => context.db.scrub().await.map(drop).map_err(failed),
         }
     }
 }
