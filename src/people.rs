@@ -29,11 +29,11 @@ pub(crate) async fn export(
         MediaStore::local(&settings.media.dir).context("the media folder cannot be used")?;
     let (out, pieces) = mpsc::channel(4);
     let write = workers::exports::write_archive(db, &media, owner.user.id, by.at, out);
+    let event = by.event(owner.user.id, Action::ExportAsked, json!({}));
+    audit::record(db.write(), event).await?;
     let (written, stored) = futures::join!(write, keep(file, pieces));
     let bytes = stored.with_context(|| format!("{} was not written", file.display()))?;
     let totals = written?;
-    let event = by.event(owner.user.id, Action::ExportAsked, json!({}));
-    audit::record(db.write(), event).await?;
     Ok((ExitCode::SUCCESS, json!({"file": file, "bytes": bytes, "totals": totals})))
 }
 

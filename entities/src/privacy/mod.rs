@@ -31,7 +31,7 @@ pub use erasure::{
 };
 pub use exports::{
     ExportState, claim_export, expired_exports, export, export_again, export_ready, exports,
-    forget_exports, renew_export, request_export,
+    forget_exports, note_fetch, renew_export, request_export,
 };
 pub use grants::first_grant;
 pub use inventory::{Column, Data, INVENTORY, Table};
