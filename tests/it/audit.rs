@@ -148,6 +148,7 @@ async fn old_events_go(backend: Backend) {
     let body = crate::harness::sign_up("unconfirmed@example.com", PASSWORD);
     unconfirmed.post("/v1/auth/sign-up", &body).await.expect(202);
     cluster.mail("unconfirmed@example.com", 1).await;
+    cluster.mail("old@example.com", 1).await;
     cluster.stop().await;
     cluster.set("TIKTOMATO__RETENTION__AUDIT_DAYS", "200");
     cluster.set("TIKTOMATO__CLOCK__OFFSET_SECONDS", &(201 * 86_400).to_string());
@@ -161,5 +162,21 @@ async fn old_events_go(backend: Backend) {
         .await;
     }
     database.close().await;
+    // Mails that no server sends are files, which hold as much.
+    eventually("the mails are gone", async || {
+        let mails = [cluster.mails("old@example.com"), cluster.mails("unconfirmed@example.com")];
+        mails.concat().is_empty().then_some(())
+    })
+    .await;
+    eventually("they are counted", async || {
+        let mut counted = false;
+        for ops in cluster.ops() {
+            let metrics = Answer::to(cluster.http.get(format!("{ops}/metrics"))).await.unwrap();
+            let text = String::from_utf8(metrics.bytes).unwrap();
+            counted |= text.contains("tiktomato_retention_deleted_total{what=\"mail_file\"} 2\n");
+        }
+        counted.then_some(())
+    })
+    .await;
     cluster.finish().await;
 }
