@@ -5,11 +5,13 @@ use std::{io::Write as _, path::Path, process::ExitCode};
 
 use anyhow::{Context as _, Result};
 use config::{
-    clock::Clock, erasure, media::MediaStore, secrets::MasterSecrets, settings::Settings,
+    clock::Clock, erasure, mail::oldest_mail, media::MediaStore, secrets::MasterSecrets,
+    settings::Settings,
 };
 use entities::{
     Db, accounts,
     audit::{self, Action},
+    mail::LIFE,
     operators::{self, Acting, Correction},
     privacy::{self, Spans},
 };
@@ -27,13 +29,13 @@ pub(crate) async fn export(
     let owner = accounts::find_workspace(db, email).await?;
     let media =
         MediaStore::local(&settings.media.dir).context("the media folder cannot be used")?;
+    let event = by.event(owner.user.id, Action::ExportAsked, json!({}));
+    audit::record(db.write(), event).await?;
     let (out, pieces) = mpsc::channel(4);
     let write = workers::exports::write_archive(db, &media, owner.user.id, by.at, out);
     let (written, stored) = futures::join!(write, keep(file, pieces));
     let bytes = stored.with_context(|| format!("{} was not written", file.display()))?;
     let totals = written?;
-    let event = by.event(owner.user.id, Action::ExportAsked, json!({}));
-    audit::record(db.write(), event).await?;
     Ok((ExitCode::SUCCESS, json!({"file": file, "bytes": bytes, "totals": totals})))
 }
 
@@ -106,7 +108,13 @@ pub(crate) async fn report(
         exports: settings.retention.export,
         audit: settings.retention.audit,
     };
-    let report = privacy::report(db, spans, clock.now()).await?;
+    let now = clock.now();
+    let mut report = privacy::report(db, spans, now).await?;
+    let folder = &settings.mail.dir;
+    let oldest = oldest_mail(folder)
+        .with_context(|| format!("the mails in {} cannot be looked at", folder.display()))?;
+    let age = oldest.map(|oldest| now.since(oldest));
+    report.add("mails in a folder that no server has sent, from their writing", LIFE, age);
     let code = if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     Ok((code, serde_json::to_value(&report)?))
 }

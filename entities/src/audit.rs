@@ -196,6 +196,22 @@ pub async fn record(db: &impl ConnectionTrait, event: Event) -> Result<AuditEven
     Ok(id)
 }
 
+/// Whether the same was done from the same address since then.
+///
+/// # Errors
+/// When the database fails.
+pub async fn is_known(db: &Db, event: &Event, since: Timestamp) -> Result<bool, DbErr> {
+    let address = event.origin.address.map(|address| address.to_string());
+    let same = audit_events::Entity::find()
+        .filter(audit_events::Column::UserId.eq(event.user_id))
+        .filter(audit_events::Column::At.gte(since))
+        .filter(audit_events::Column::Action.eq(event.action.name()))
+        .filter(audit_events::Column::Address.eq(address))
+        .all(db.read())
+        .await?;
+    Ok(same.iter().any(|known| known.detail == event.detail))
+}
+
 /// What happened to the person's account, newest first; one more than `limit` if there is more.
 ///
 /// # Errors

@@ -5,6 +5,8 @@
 //! not wait. Other processes (an `admin` command beside a running server) wait for the lock up to
 //! [`BUSY_TIMEOUT`]. On Postgres both are the same pool.
 
+mod scrub;
+
 use std::time::Duration;
 
 use sea_orm::{
@@ -41,6 +43,8 @@ pub struct Db {
     write: DatabaseConnection,
     read: DatabaseConnection,
     groups: DatabaseConnection,
+    /// On SQLite: takes what was deleted out of the files.
+    scrubber: Option<DatabaseConnection>,
 }
 
 impl Db {
@@ -50,14 +54,15 @@ impl Db {
     /// When the database does not answer or the file cannot be opened.
     pub async fn connect(url: &str, max_connections: u32) -> Result<Self, DbErr> {
         if url.starts_with("sqlite:") {
-            let write = Database::connect(sqlite(url, 1)).await?;
-            let read = Database::connect(sqlite(url, max_connections.max(2))).await?;
-            let groups = write.clone();
-            return Ok(Self { write, read, groups });
+            let write = Database::connect(sqlite(url, 1, BUSY_TIMEOUT)).await?;
+            let most = max_connections.max(2);
+            let read = Database::connect(sqlite(url, most, BUSY_TIMEOUT)).await?;
+            let (groups, scrubber) = (write.clone(), Some(scrub::connection(url).await?));
+            return Ok(Self { write, read, groups, scrubber });
         }
         let pool = Database::connect(postgres(url, max_connections.max(4), "on")).await?;
         let groups = Database::connect(postgres(url, GROUP_CONNECTIONS, "off")).await?;
-        Ok(Self { write: pool.clone(), read: pool, groups })
+        Ok(Self { write: pool.clone(), read: pool, groups, scrubber: None })
     }
 
     /// For reads that need no transaction.
@@ -131,6 +136,9 @@ impl Db {
     pub async fn close(self) {
         // Nothing is left to do with a connection that does not close.
         drop(self.groups.close().await);
+        if let Some(scrubber) = self.scrubber {
+            drop(scrubber.close().await);
+        }
         drop(self.read.close().await);
         drop(self.write.close().await);
     }
@@ -160,20 +168,22 @@ fn postgres(url: &str, max_connections: u32, scans: &'static str) -> ConnectOpti
     options
 }
 
-fn sqlite(url: &str, max_connections: u32) -> ConnectOptions {
+fn sqlite(url: &str, max_connections: u32, patience: Duration) -> ConnectOptions {
     let mut options = common(url, max_connections);
     // A busy writer is not an outage: requests may queue for as long as the lock may be held.
     options.acquire_timeout(BUSY_TIMEOUT);
     options.idle_timeout(None).max_lifetime(None);
-    options.map_sqlx_sqlite_opts(|sqlite| {
+    options.map_sqlx_sqlite_opts(move |sqlite| {
         sqlite
             .create_if_missing(true)
             .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT)
+            .busy_timeout(patience)
             .pragma("journal_mode", "WAL")
             // FULL: a commit survives a power cut, not only a crash of the process.
             .pragma("synchronous", "FULL")
             .pragma("temp_store", "MEMORY")
+            // What is deleted is overwritten; see `scrub`.
+            .pragma("secure_delete", "ON")
             .statement_cache_capacity(512)
     });
     options

@@ -1,7 +1,8 @@
 //! `GET /media/{key}?exp=&sig=`: a file, for whoever holds a link that is signed and in time.
 //!
 //! The key names content that never changes, so it is the entity tag as well. A browser must
-//! not treat what it gets as a page of ours: sandboxed, nothing sniffed.
+//! not treat what it gets as a page of ours: sandboxed, nothing sniffed. Whoever fetches an export is
+//! noted in its owner's audit log: a link says nothing about who holds it.
 
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    account::exports,
+    address::Client,
     app::App,
     extract::{Parameters, none_match},
     platform,
@@ -35,6 +38,7 @@ use crate::{
 pub(crate) async fn get(
     State(app): State<App>,
     path: Result<Path<String>, axum::extract::rejection::PathRejection>,
+    client: Client,
     mut parameters: Parameters,
     method: Method,
     headers: HeaderMap,
@@ -70,6 +74,7 @@ pub(crate) async fn get(
     let body = if method == Method::HEAD || length == 0 {
         Body::empty()
     } else {
+        exports::fetched(&app.context, &key, client, part.start).await?;
         Body::from_stream(platform::read(&app.context, &key, part).await?)
     };
     let mut response = (status, body).into_response();

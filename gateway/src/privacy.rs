@@ -27,7 +27,7 @@ const EFFECTIVE: &str = "26 November 2026";
 
 /// SHA-256 of the words of [`VERSION`].
 #[cfg(test)]
-const WORDS: &str = "6399bcd7d66bde6a4fda6c9f265f84f5033cc5034a698d2a39d1ec73e8d79549";
+const WORDS: &str = "0b7ccdf3fa96ea502d568c722feddd5404bc3eca1b915960efed2010fe13d664";
 
 #[derive(Template)]
 #[template(path = "privacy.html")]

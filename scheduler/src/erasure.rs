@@ -97,7 +97,13 @@ async fn erase(
         return Ok(());
     }
     half_copies(context).await?;
-    if !mails(context, erasure).await {
+    // The last mail first: in the folder it is a file, and sending it deletes a row.
+    let waiting = privacy::waiting_mails(context.db.write(), erasure, now).await.map_err(failed)?;
+    if waiting > 0 || !mails(context, erasure).await {
+        return Ok(());
+    }
+    if !context.db.scrub().await.map_err(failed)? {
+        tracing::debug!(erasure = %erasure.id, "somebody still reads what was deleted");
         return Ok(());
     }
     let of = erasure.clone();
@@ -114,13 +120,12 @@ async fn erase(
 /// Removes the person's mails from the folder that stands in for a mail server. `false`: some are
 /// still there.
 async fn mails(context: &Context, erasure: &erasures::Model) -> bool {
-    let settings = &context.settings.mail;
-    let (Some(mark), None) = (erasure.address_mark.clone(), &settings.smtp_url) else {
-        return true;
-    };
+    let Some(mark) = erasure.address_mark.clone() else { return true };
     let secrets = context.secrets.clone();
     let theirs = move |address: &str| secrets.erased_address(address).as_slice() == mark;
-    match config::mail::remove_mails_to(settings.dir.clone(), theirs).await {
+    // Also with a mail server: there may not have been one yesterday.
+    let folder = context.settings.mail.dir.clone();
+    match config::mail::remove_mails_to(folder, theirs).await {
         Ok(_) => true,
         Err(error) => {
             tracing::warn!(%error, "mails in the folder were not removed; they come round again");

@@ -3,9 +3,12 @@
 use sea_orm::ConnectionTrait as _;
 use serde_json::{Value, json};
 
-use crate::harness::{Backend, Browser, Cluster, eventually};
+use crate::{
+    exports::exported,
+    harness::{Answer, Api, Backend, Browser, Cluster, eventually},
+};
 
-on_both!(what_happened_is_told, what_happened_stays, old_events_go);
+on_both!(what_happened_is_told, who_copies_an_account_is_told, what_happened_stays, old_events_go,);
 
 const PASSWORD: &str = "correct horse battery";
 
@@ -72,6 +75,56 @@ async fn what_happened_is_told(backend: Backend) {
     cluster.finish().await;
 }
 
+async fn who_copies_an_account_is_told(backend: Backend) {
+    let cluster = Cluster::plain(backend).await;
+    let (user, other) = (cluster.user(0), cluster.user(0));
+    let export = exported(&user).await;
+    let events = async |user: &Api, action: &str| -> Vec<Value> {
+        let list = user.get("/v1/audit?limit=100").await.expect(200);
+        let events = list["data"].as_array().unwrap().iter();
+        events.filter(|event| event["action"] == action).cloned().collect()
+    };
+    let url = export["url"].as_str().unwrap();
+    let fetch = async |name: &str, value: &str| {
+        Answer::to(user.http.get(url).header(name, value)).await.unwrap()
+    };
+    let head = Answer::to(user.http.head(url)).await.unwrap();
+    let etag = head.header("etag").unwrap();
+    assert_eq!(fetch("if-none-match", etag).await.status, 304);
+    assert_eq!(events(&user, "export_fetched").await, [] as [Value; 0], "nobody has anything yet");
+    // Every download is told once, wherever it begins and in however many parts it comes.
+    for (name, value, status, told) in [
+        ("range", "bytes=10-19", 206, 1),
+        ("range", "bytes=20-", 206, 1),
+        ("range", "bytes=0-9", 206, 2),
+        ("range", "bytes=10-", 206, 2),
+        ("accept", "*/*", 200, 3),
+    ] {
+        assert_eq!(fetch(name, value).await.status, status, "{value}");
+        assert_eq!(events(&user, "export_fetched").await.len(), told, "{value}");
+    }
+    let event = &events(&user, "export_fetched").await[0];
+    assert_eq!(event["detail"], json!({"export": export["id"]}), "{event}");
+    assert_eq!((&event["actor"], &event["address"]), (&json!("unknown"), &json!("127.0.0.1")));
+    // An operator's copy, over HTTP and at the command line.
+    let operator = cluster.operator();
+    let body = json!({"user": user.email});
+    let asked = operator.post("/v1/admin/export-user", &body).await.expect(202);
+    let file = cluster.data().join("for-them.zip");
+    let out = file.display().to_string();
+    assert!(cluster.admin(&["export-user", "--user", &user.email, "--out", &out]).0);
+    std::fs::remove_file(&file).unwrap();
+    let asks = events(&user, "export_asked").await;
+    let actors: Vec<_> = asks.iter().map(|event| event["actor"].as_str().unwrap()).collect();
+    assert_eq!(actors, ["operator", "operator", "you"], "{asks:?}");
+    assert_eq!(asks[1]["detail"], json!({"export": asked["id"]}));
+    assert!(asks[1]["address"].is_null(), "where an operator sits is not theirs to know: {asks:?}");
+    for action in ["export_asked", "export_fetched"] {
+        assert_eq!(events(&other, action).await, [] as [Value; 0], "their own alone");
+    }
+    cluster.finish().await;
+}
+
 async fn what_happened_stays(backend: Backend) {
     let cluster = Cluster::plain(backend).await;
     cluster.person("frozen@example.com", PASSWORD).await;
@@ -95,6 +148,7 @@ async fn old_events_go(backend: Backend) {
     let body = crate::harness::sign_up("unconfirmed@example.com", PASSWORD);
     unconfirmed.post("/v1/auth/sign-up", &body).await.expect(202);
     cluster.mail("unconfirmed@example.com", 1).await;
+    cluster.mail("old@example.com", 1).await;
     cluster.stop().await;
     cluster.set("TIKTOMATO__RETENTION__AUDIT_DAYS", "200");
     cluster.set("TIKTOMATO__CLOCK__OFFSET_SECONDS", &(201 * 86_400).to_string());
@@ -108,5 +162,21 @@ async fn old_events_go(backend: Backend) {
         .await;
     }
     database.close().await;
+    // Mails that no server sends are files, which hold as much.
+    eventually("the mails are gone", async || {
+        let mails = [cluster.mails("old@example.com"), cluster.mails("unconfirmed@example.com")];
+        mails.concat().is_empty().then_some(())
+    })
+    .await;
+    eventually("they are counted", async || {
+        let mut counted = false;
+        for ops in cluster.ops() {
+            let metrics = Answer::to(cluster.http.get(format!("{ops}/metrics"))).await.unwrap();
+            let text = String::from_utf8(metrics.bytes).unwrap();
+            counted |= text.contains("tiktomato_retention_deleted_total{what=\"mail_file\"} 2\n");
+        }
+        counted.then_some(())
+    })
+    .await;
     cluster.finish().await;
 }

@@ -74,7 +74,7 @@ async fn check(world: &World, route: &Route) -> Vec<String> {
             let code = answer.problem(status);
             let right = match (route.kind, status) {
                 (Kind::Operator, 403) => "forbidden",
-                (Kind::Person, 403) => "sign_in_again",
+                (Kind::Person, 403) => "reauthentication_required",
                 (Kind::Confirmed, 403) if identity != Identity::Unscoped => {
                     "reauthentication_required"
                 }

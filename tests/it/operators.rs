@@ -259,6 +259,7 @@ async fn people_get_what_they_write_for(backend: Backend) {
     expected.extend(
         ["export_asked", "operator_read"].map(|action| format!("{action} somebody 127.0.0.1")),
     );
+    expected.push("export_fetched nobody 127.0.0.1".to_owned());
     assert_eq!(actions(&database, &id).await, expected);
     // The end.
     let deleted = order(&operator, "delete-user", &json!({"user": to})).await;

@@ -20,7 +20,7 @@ on_both!(
 );
 
 async fn the_report_knows_every_column_and_every_promise(backend: Backend) {
-    let cluster = Cluster::plain(backend).await;
+    let mut cluster = Cluster::plain(backend).await;
     let (ok, report) = cluster.admin(&["privacy-report"]);
     assert!(ok && report["ok"] == true, "a fresh installation: {report:#}");
     let columns = report["personal"].as_array().unwrap();
@@ -57,6 +57,20 @@ async fn the_report_knows_every_column_and_every_promise(backend: Backend) {
     database.write("ALTER TABLE users DROP COLUMN shoe_size").await;
     assert!(cluster.admin(&["privacy-report"]).0);
     database.close().await;
+    // A file that nobody has removed in time.
+    cluster.stop().await;
+    let folder = cluster.data().join("mail");
+    fs::create_dir_all(&folder).unwrap();
+    let mail = folder.join("old.eml");
+    fs::write(&mail, "To: somebody@example.com\r\n\r\nhello").unwrap();
+    assert!(cluster.admin(&["privacy-report"]).0);
+    let old = SystemTime::now() - Duration::from_secs(26 * 3_600);
+    fs::File::options().write(true).open(&mail).unwrap().set_modified(old).unwrap();
+    let (ok, report) = cluster.admin(&["privacy-report"]);
+    assert!(!ok, "{report:#}");
+    cluster.start_all().await;
+    eventually("it is removed", async || (!mail.exists()).then_some(())).await;
+    assert!(cluster.admin(&["privacy-report"]).0);
     cluster.finish().await;
 }
 
@@ -84,6 +98,18 @@ async fn the_policy_says_what_the_settings_say(backend: Backend) {
     };
     let kept = (time("expires_at") - time("created_at")).num_seconds();
     assert!((23 * 86_400 - 5..=23 * 86_400).contains(&kept), "{kept}");
+    // Nobody may keep it for longer.
+    for (seconds, status) in [(23 * 86_400, 202), (23 * 86_400 + 1, 422)] {
+        let mut body = sketch(&json!({}));
+        body["expires_in"] = json!(seconds);
+        let answer = user.post("/v1/jobs", &body).await.expect(status);
+        if status == 202 {
+            user.ended(answer["id"].as_str().unwrap()).await;
+        } else {
+            let detail = answer["errors"][0]["detail"].as_str().unwrap();
+            assert!(detail.contains("from 60 to 1987200 (23 days)"), "{detail}");
+        }
+    }
     user.ended(job["id"].as_str().unwrap()).await;
     cluster.finish().await;
 }

@@ -52,6 +52,10 @@ fn can_see(seen: &Seen, cluster: &Cluster) {
         ("the logs", "answered"),
         ("/metrics", "tiktomato_http_requests_total"),
         ("check-config", cluster.base.trim_start_matches("http://")),
+        ("the export of a developer: jobs.json", "demo/sketch"),
+        ("the export of a developer: api_keys.json", "ends_with"),
+        ("the export of a person: account.json", "\"has_password\": true"),
+        ("the export of a person: audit.json", "sign_in"),
     ] {
         assert!(seen.holds(place, text), "{place} does not hold {text}");
     }

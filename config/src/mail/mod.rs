@@ -17,14 +17,14 @@ use entities::{
     mail::{self, Outgoing},
 };
 use lettre::{
-    Address, AsyncFileTransport, AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor,
+    Address, AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor,
     message::{Mailbox, header::ContentType},
 };
 use sea_orm::DbErr;
 
 use crate::{clock::Clock, secrets::MasterSecrets, settings};
 
-pub use folder::remove_mails_to;
+pub use folder::{oldest_mail, remove_mails_to, remove_old_mails};
 pub use link::MailLinks;
 
 /// Mails that are claimed together.
@@ -146,11 +146,7 @@ impl Mailer {
             Way::Smtp(transport) => {
                 transport.send(message).await?;
             }
-            Way::Folder(folder) => {
-                let made = tokio::fs::create_dir_all(folder).await;
-                made.map_err(|error| MailError::Folder(folder.clone(), error))?;
-                AsyncFileTransport::<Tokio1Executor>::new(folder).send(message).await?;
-            }
+            Way::Folder(folder) => folder::put(folder, message, now).await?,
         }
         Ok(())
     }

@@ -8,7 +8,7 @@
 mod queue;
 mod token;
 
-pub use queue::{Outgoing, claim, enqueue, failed, forget_user, prepare, sent};
+pub use queue::{LIFE, Outgoing, claim, enqueue, failed, forget_user, prepare, sent};
 pub use token::{LinkKind, Purpose, delete_old, issue, take, take_all};
 
 /// What a mail says.

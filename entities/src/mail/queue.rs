@@ -23,7 +23,7 @@ use crate::{
 const LEASE: Duration = Duration::from_secs(120);
 
 /// A mail older than this is of no use.
-const LIFE: Duration = Duration::from_secs(86_400);
+pub const LIFE: Duration = Duration::from_secs(86_400);
 
 /// The longest time between two tries.
 const LONGEST_WAIT: Duration = Duration::from_secs(900);

@@ -530,17 +530,21 @@ pub async fn finish(
     Ok(done.rows_affected == 1)
 }
 
-/// The mail that tells of the deletion may take a while; one that cannot be sent is given up.
-async fn waiting_mails(
-    tx: &DatabaseTransaction,
+/// How many mails to the person wait. The one that tells of the deletion may take a while; one that
+/// cannot be sent is given up.
+///
+/// # Errors
+/// When the database fails.
+pub async fn waiting_mails(
+    db: &impl ConnectionTrait,
     erasure: &erasures::Model,
     now: Timestamp,
 ) -> Result<u64, DbErr> {
     let mine = mails::Column::UserId.eq(erasure.user_id);
     if now.since(erasure.requested_at) > LAST_MAIL {
-        mails::Entity::delete_many().filter(mine.clone()).exec(tx).await?;
+        mails::Entity::delete_many().filter(mine.clone()).exec(db).await?;
     }
-    mails::Entity::find().filter(mine).count(tx).await
+    mails::Entity::find().filter(mine).count(db).await
 }
 
 async fn step(

@@ -11,9 +11,11 @@ use sea_orm::{
     QueryFilter, QueryOrder, QuerySelect, sea_query::OnConflict,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::{
     Db, Timestamp,
+    audit::{self, Action, Event, Origin},
     db::{now_sql, skip_locked, sql},
     ids::{ExportId, UserId, WorkspaceId},
     tables::exports,
@@ -117,6 +119,32 @@ pub async fn export(
     id: ExportId,
 ) -> Result<Option<exports::Model>, DbErr> {
     exports::Entity::find_by_id(id).filter(exports::Column::UserId.eq(user_id)).one(db).await
+}
+
+/// Notes in the owner's audit log that somebody who holds the link fetches the file. A part of it that
+/// does not begin a download (`is_new`) is noted only if none was begun from the same address within
+/// `life`. `false`: there is no such export.
+///
+/// # Errors
+/// When the database fails.
+pub async fn note_fetch(
+    db: &Db,
+    id: ExportId,
+    origin: &Origin,
+    is_new: bool,
+    now: Timestamp,
+    life: Duration,
+) -> Result<bool, DbErr> {
+    let Some(export) = exports::Entity::find_by_id(id).one(db.read()).await? else {
+        return Ok(false);
+    };
+    let detail = json!({"export": id});
+    let event = Event::own(export.user_id, Action::ExportFetched, origin, now).by(None);
+    let event = event.with(detail);
+    if is_new || !audit::is_known(db, &event, now.before(life)).await? {
+        audit::record(db.write(), event).await?;
+    }
+    Ok(true)
 }
 
 /// Takes the oldest export that nobody builds, for `lease`. One that was begun too often is failed.

@@ -27,11 +27,11 @@ pub use copies::{CopyFate, Due, copies_due, copy_settled, copy_tried, give_up_co
 pub use erasure::{
     AskedBy, Batch, EraseError, ErasureState, Proof, Requested, batch, begin_erasing, drain,
     erase_batch, erase_logs_again, erase_rest, finish, next_erasures, receipt, request_erasure,
-    token_hash,
+    token_hash, waiting_mails,
 };
 pub use exports::{
     ExportState, claim_export, expired_exports, export, export_again, export_ready, exports,
-    forget_exports, renew_export, request_export,
+    forget_exports, note_fetch, renew_export, request_export,
 };
 pub use grants::first_grant;
 pub use inventory::{Column, Data, INVENTORY, Table};

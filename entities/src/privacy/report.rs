@@ -10,7 +10,7 @@ use sea_orm::{ConnectionTrait, DatabaseBackend, DbErr};
 use serde::Serialize;
 
 use super::inventory::{Data, INVENTORY, Kept};
-use crate::{Db, Timestamp, db::sql};
+use crate::{Db, Timestamp, db::sql, mail};
 
 /// What is late by less than this is about to be deleted: tasks work in small batches.
 const GRACE: Duration = Duration::from_secs(60 * 60);
@@ -39,6 +39,17 @@ pub struct Promise {
     pub oldest_seconds: Option<u64>,
     /// Whether it is kept.
     pub ok: bool,
+}
+
+impl Promise {
+    fn new(what: &'static str, limit: Duration, age: Option<Duration>) -> Self {
+        Self {
+            what,
+            limit_seconds: limit.as_secs(),
+            oldest_seconds: age.map(|age| age.as_secs()),
+            ok: age.is_none_or(|age| age <= limit + GRACE),
+        }
+    }
 }
 
 /// A column with personal data.
@@ -73,6 +84,16 @@ pub struct Report {
     pub lost_files: u64,
 }
 
+impl Report {
+    /// Adds a promise about something that is not in the database: how old it may be, and how old the
+    /// oldest is.
+    pub fn add(&mut self, what: &'static str, limit: Duration, age: Option<Duration>) {
+        let promise = Promise::new(what, limit, age);
+        self.ok &= promise.ok;
+        self.promises.push(promise);
+    }
+}
+
 /// Looks.
 ///
 /// # Errors
@@ -92,12 +113,7 @@ pub async fn report(db: &Db, spans: Spans, now: Timestamp) -> Result<Report, DbE
         let row = db.read().query_one_raw(sql(db.read(), oldest, [])).await?;
         let oldest: Option<i64> = row.map(|row| row.try_get("", "oldest")).transpose()?.flatten();
         let age = oldest.map(|oldest| now.since(Timestamp(oldest)));
-        promises.push(Promise {
-            what,
-            limit_seconds: limit.as_secs(),
-            oldest_seconds: age.map(|age| age.as_secs()),
-            ok: age.is_none_or(|age| age <= limit + GRACE),
-        });
+        promises.push(Promise::new(what, limit, age));
     }
     let row = db.read().query_one_raw(sql(db.read(), "SELECT count(*) AS n FROM lost_files", []));
     let lost: i64 = row.await?.map(|row| row.try_get("", "n")).transpose()?.unwrap_or(0);
@@ -231,7 +247,7 @@ fn people(spans: Spans) -> Vec<Looked> {
         ),
         look(
             "mails that wait to be sent, from their writing",
-            Duration::from_secs(7 * 86_400),
+            mail::LIFE,
             "SELECT min(created_at) AS oldest FROM mails",
         ),
         look(

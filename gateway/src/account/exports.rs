@@ -1,19 +1,19 @@
 //! `/v1/account/exports`: a copy of everything that is stored about the caller, as a zip.
 //!
 //! A worker builds it; the link in the answer is signed, lives as long as a media link, and is made
-//! anew at every look.
+//! anew at every look. The audit log has who asked for it, and from where it was fetched.
 
 use axum::{
     Json,
     extract::{FromRequestParts, State},
     response::Response,
 };
-use config::context::Context;
+use config::{context::Context, media::MediaKey};
 use entities::{
     Timestamp,
     audit::{self, Action, Event},
     ids::ExportId,
-    privacy::{self, ExportState},
+    privacy::{self, ExportState, Owner},
     tables::exports,
 };
 use http::request::Parts;
@@ -141,6 +141,29 @@ pub(crate) async fn list(
         .map_err(Problem::database)?;
     let data = rows.into_iter().map(|export| ExportBody::new(&app.context, export)).collect();
     Ok(Json(List::page(data, page.limit, |export: &ExportBody| export.id.to_string())))
+}
+
+/// Notes that somebody fetches a file from this byte on, if it is an export; other files may be
+/// fetched by anybody who has a link. What goes on where the same address began is the same download.
+///
+/// # Errors
+/// When there is no such export any more, or the database fails: nothing is given away unnoticed.
+pub(crate) async fn fetched(
+    context: &Context,
+    key: &str,
+    client: Client,
+    from: u64,
+) -> Result<(), Problem> {
+    let owner = key.parse::<MediaKey>().ok().and_then(|key| key.owner());
+    let Some(Owner::Export(id)) = owner else { return Ok(()) };
+    let (now, life) = (context.clock.now(), context.settings.media.link);
+    let is_new = from == 0;
+    let noted = privacy::note_fetch(&context.db, id, &origin(client), is_new, now, life).await;
+    if noted.map_err(Problem::database)? {
+        Ok(())
+    } else {
+        Err(Problem::new(Code::NotFound, "There is no such file."))
+    }
 }
 
 /// One of the caller's exports.

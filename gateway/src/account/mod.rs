@@ -41,7 +41,9 @@ async fn confirm(
 ) -> Result<(), Problem> {
     match people::confirm(&app.context, visitor, caller, password).await {
         Ok(_) => Ok(()),
-        Err(problem) if problem.is(Code::WrongCredentials) || problem.is(Code::SignInAgain) => {
+        Err(problem)
+            if problem.is(Code::WrongCredentials) || problem.is(Code::ReauthenticationRequired) =>
+        {
             let detail = "Send the account's password, or sign in and ask again within 10 minutes.";
             Err(Problem::new(Code::ReauthenticationRequired, detail))
         }

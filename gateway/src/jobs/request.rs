@@ -16,8 +16,10 @@ const METADATA_PAIRS: usize = 16;
 const METADATA_NAME: usize = 64;
 /// The longest value of a pair, in characters.
 const METADATA_VALUE: usize = 512;
-/// How long content may be kept, in seconds.
-const EXPIRES_IN: std::ops::RangeInclusive<u64> = 60..=30 * 24 * 60 * 60;
+/// The shortest time that content may be kept.
+const SHORTEST: Duration = Duration::from_secs(60);
+/// The longest time that somebody may ask for, unless content is kept for less anyway.
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// A request for a job, well formed; the input is not checked against its model yet.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,13 +51,15 @@ pub(crate) struct JobRequestSchema {
     /// Up to 16 pairs of your own.
     #[schema(value_type = Object)]
     metadata: Option<Value>,
-    /// Seconds until the content is deleted.
+    /// Seconds until the content is deleted: 30 days at most, and never more than the installation
+    /// keeps content without it (`retention.content_days`; the privacy policy names that time).
     #[schema(minimum = 60, maximum = 2_592_000)]
     expires_in: Option<u64>,
 }
 
 impl JobRequest {
-    pub(crate) fn read(body: Value) -> Result<Self, Problem> {
+    /// Reads it where content is `kept` for so long.
+    pub(crate) fn read(body: Value, kept: Duration) -> Result<Self, Problem> {
         let hash = canonical_hash(&body);
         let Value::Object(mut fields) = body else {
             return Err(Problem::invalid(vec![FieldError::new("", "must be an object")]));
@@ -83,12 +87,18 @@ impl JobRequest {
             number
         });
         let expires_in = optional(&mut fields, "expires_in").and_then(|value| {
-            let seconds = value.as_u64().filter(|seconds| EXPIRES_IN.contains(seconds));
-            if seconds.is_none() {
-                let what = "a whole number of seconds from 60 to 2592000 (30 days)";
-                faults.push(wrong("/expires_in", Some(&value), what));
+            let longest = kept.min(LONGEST);
+            let span = value.as_u64().map(Duration::from_secs);
+            let span = span.filter(|span| (SHORTEST..=longest).contains(span));
+            if span.is_none() {
+                let (from, to) = (SHORTEST.as_secs(), longest.as_secs());
+                let days = longest.as_secs() / 86_400;
+                let plural = if days == 1 { "" } else { "s" };
+                let what =
+                    format!("a whole number of seconds from {from} to {to} ({days} day{plural})");
+                faults.push(wrong("/expires_in", Some(&value), &what));
             }
-            seconds.map(Duration::from_secs)
+            span
         });
         let metadata = optional(&mut fields, "metadata").unwrap_or_else(|| Map::new().into());
         check_metadata(&metadata, &mut faults);
@@ -140,18 +150,23 @@ mod tests {
 
     use super::*;
 
+    const DAY: Duration = Duration::from_secs(86_400);
+
     fn with(name: &str, value: Value) -> Result<JobRequest, Problem> {
         let mut body = json!({"model": "demo/sketch", "input": {"prompt": "a"}});
         body[name] = value;
-        JobRequest::read(body)
+        JobRequest::read(body, 90 * DAY)
     }
 
     #[test]
     fn a_request_is_read() {
-        let request = JobRequest::read(json!({
-            "model": "demo/sketch", "input": {"prompt": "a"}, "max_credits": 5,
-            "metadata": {"order": "7"}, "expires_in": 60,
-        }))
+        let request = JobRequest::read(
+            json!({
+                "model": "demo/sketch", "input": {"prompt": "a"}, "max_credits": 5,
+                "metadata": {"order": "7"}, "expires_in": 60,
+            }),
+            DAY,
+        )
         .unwrap();
         assert_eq!(request.max_credits, Some(5));
         assert_eq!(request.expires_in, Some(Duration::from_secs(60)));
@@ -189,13 +204,32 @@ mod tests {
             assert!(with(name, value.clone()).is_err(), "{name} {value}");
         }
         for body in [json!([]), json!({}), json!(null), json!({"model": "a/b"})] {
-            assert!(JobRequest::read(body).is_err());
+            assert!(JobRequest::read(body, DAY).is_err());
+        }
+    }
+
+    #[test]
+    fn nobody_keeps_content_for_longer_than_everybody() {
+        let read = |seconds: u64, kept: Duration| {
+            let body = json!({"model": "a/b", "input": {}, "expires_in": seconds});
+            JobRequest::read(body, kept).map(|request| request.expires_in)
+        };
+        assert_eq!(read(86_400, DAY).unwrap(), Some(DAY));
+        assert_eq!(read(30 * 86_400, 60 * DAY).unwrap(), Some(30 * DAY));
+        for (seconds, kept, words) in [
+            (86_401, DAY, "from 60 to 86400 (1 day)"),
+            (7 * 86_400 + 1, 7 * DAY, "from 60 to 604800 (7 days)"),
+            (30 * 86_400 + 1, 60 * DAY, "from 60 to 2592000 (30 days)"),
+        ] {
+            let problem = format!("{:?}", read(seconds, kept).unwrap_err());
+            assert!(problem.contains(words), "{problem}");
         }
     }
 
     #[test]
     fn every_fault_is_listed() {
-        let problem = JobRequest::read(json!({"model": 1, "x": 1, "max_credits": 0})).unwrap_err();
+        let problem =
+            JobRequest::read(json!({"model": 1, "x": 1, "max_credits": 0}), DAY).unwrap_err();
         let text = format!("{problem:?}");
         for pointer in ["/model", "/input", "/x", "/max_credits"] {
             assert!(text.contains(&format!("\"{pointer}\"")), "{pointer} in {text}");

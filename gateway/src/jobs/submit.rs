@@ -61,7 +61,7 @@ pub(crate) async fn submit(
 ) -> Result<Response, Problem> {
     parameters.end()?;
     let key = idempotency_key(&headers)?;
-    let request = JobRequest::read(body)?;
+    let request = JobRequest::read(body, platform::retention(&app.context))?;
     let prepared = prepare(&app, &request);
     if prepared.is_ok() {
         visit.model(&request.model);
@@ -167,7 +167,7 @@ pub(crate) async fn quote(
     parameters.end()?;
     // What the submit would refuse, the quote refuses too; only `max_credits` is not compared,
     // because the price is what is asked for.
-    let request = JobRequest::read(body)?;
+    let request = JobRequest::read(body, platform::retention(&app.context))?;
     let model = model(&app, &request)?;
     let input = check(&app, model, &request)?;
     platform::offered(&app.context, model)?;

@@ -46,10 +46,12 @@ pub(crate) struct AuditBody {
 impl AuditBody {
     fn new(event: audit_events::Model, caller: &Caller) -> Self {
         let own = event.actor_id == Some(caller.user_id);
-        let actor = match event.actor_id {
-            Some(_) if own => "you",
-            Some(UserId(_)) => "operator",
-            None => "unknown",
+        let actor = match (event.actor_id, &event.address) {
+            (Some(_), _) if own => "you",
+            (Some(UserId(_)), _) => "operator",
+            // Whoever comes from nowhere sits at the command line.
+            (None, None) => "operator",
+            (None, Some(_)) => "unknown",
         };
         // Where an operator sat is not the user's to know.
         let seen = own || event.actor_id.is_none();

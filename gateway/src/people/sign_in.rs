@@ -152,7 +152,7 @@ pub(crate) async fn confirm(
         return Ok(account);
     }
     let detail = "Say your password, or sign in again and come back within ten minutes.";
-    Err(Problem::new(Code::SignInAgain, detail))
+    Err(Problem::new(Code::ReauthenticationRequired, detail))
 }
 
 /// Signs in.
@@ -210,7 +210,7 @@ pub(crate) async fn post_password(
     fields.end()?;
     if caller.credential.session().is_none() {
         let detail = "An API key cannot change a password. Sign in to do that.";
-        return Err(Problem::new(Code::SignInAgain, detail));
+        return Err(Problem::new(Code::ReauthenticationRequired, detail));
     }
     let context = &app.context;
     let account = confirm(context, &visitor, &caller, current).await?;

@@ -29,7 +29,6 @@ pub(crate) enum Code {
     Forbidden,
     TooYoung,
     CrossSite,
-    SignInAgain,
     GoogleRefused,
     WrongCredentials,
     TooManyAttempts,
@@ -76,7 +75,6 @@ impl Code {
             Self::Forbidden => (S::FORBIDDEN, "forbidden", "Forbidden"),
             Self::TooYoung => (S::FORBIDDEN, "too_young", "Too young"),
             Self::CrossSite => (S::FORBIDDEN, "cross_site", "Sent by another site"),
-            Self::SignInAgain => (S::FORBIDDEN, "sign_in_again", "Sign in again"),
             Self::GoogleRefused => (S::FORBIDDEN, "google_refused", "Google sign-in refused"),
             Self::WrongCredentials => {
                 (S::UNAUTHORIZED, "wrong_credentials", "Wrong address or password")

@@ -33,10 +33,11 @@ pub(crate) enum Task {
     Forget,
     Accounts,
     Staging,
+    Scrub,
 }
 
 /// All of them.
-pub(crate) const TASKS: [Task; 14] = [
+pub(crate) const TASKS: [Task; 15] = [
     Task::Rescue,
     Task::Sweep,
     Task::Deadlines,
@@ -51,6 +52,7 @@ pub(crate) const TASKS: [Task; 14] = [
     Task::Forget,
     Task::Accounts,
     Task::Staging,
+    Task::Scrub,
 ];
 
 impl Task {
@@ -70,6 +72,7 @@ impl Task {
             Self::Forget => "forget",
             Self::Accounts => "accounts",
             Self::Staging => "staging",
+            Self::Scrub => "scrub",
         }
     }
 
@@ -80,6 +83,7 @@ impl Task {
             Self::Erasures => Duration::from_millis(500),
             Self::Expire | Self::Uploads | Self::Exports | Self::UsageLog => Duration::from_secs(5),
             Self::Reconcile => settings.scheduler.reconcile,
+            Self::Scrub => Duration::from_secs(10),
             Self::Accounts => Duration::from_secs(30),
             Self::Forget => Duration::from_secs(600),
             Self::Staging => Duration::from_secs(3_600),
@@ -134,6 +138,8 @@ impl Task {
                 retention::staging(context).await;
                 erasure::half_copies(context).await
             }
+            // What somebody reads at the moment comes round again.
+            Self::Scrub => context.db.scrub().await.map(drop).map_err(failed),
         }
     }
 }

@@ -45,8 +45,10 @@ impl Cluster {
         let Ok(folder) = fs::read_dir(self.data().join("mail")) else { return Vec::new() };
         let mut files: Vec<PathBuf> = folder.map(|entry| entry.unwrap().path()).collect();
         files.retain(|path| path.extension().is_some_and(|kind| kind == "eml"));
-        files.sort_by_key(|path| fs::metadata(path).unwrap().modified().unwrap());
-        let mails = files.iter().filter_map(|path| mail(&fs::read_to_string(path).unwrap()));
+        // What is removed meanwhile is left out.
+        let time = |path: &PathBuf| fs::metadata(path).and_then(|about| about.modified()).ok();
+        files.sort_by_cached_key(time);
+        let mails = files.iter().filter_map(|path| mail(&fs::read_to_string(path).ok()?));
         mails.filter(|mail| mail.to == to).collect()
     }
 

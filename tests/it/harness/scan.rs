@@ -1,6 +1,6 @@
 //! Looking for words everywhere that the platform keeps anything: every table as text, every key of
-//! Redis, every file of the data folder (media, mails, the demo provider's record, and what is inside
-//! of zips), and what all processes wrote.
+//! Redis, every file of the data folder (media, mails, the demo provider's record, the pages and the
+//! log of an SQLite database, and what is inside of zips), and what all processes wrote.
 
 use std::{fs, io::Read as _, path::Path};
 
@@ -40,11 +40,6 @@ impl Cluster {
             look(&format!("redis {key}"), value.as_bytes());
         }
         for file in files(&self.folder()) {
-            // The database is read as rows: what is deleted in its file is gone with its pages.
-            let name = file.file_name().unwrap().to_string_lossy().into_owned();
-            if name.starts_with("tiktomato.db") {
-                continue;
-            }
             let Ok(bytes) = fs::read(&file) else { continue };
             let place = file.strip_prefix(self.folder()).unwrap().display().to_string();
             look(&place, &bytes);

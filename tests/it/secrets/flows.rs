@@ -1,13 +1,18 @@
 //! Every flow, right and wrong, with secrets wherever something can be written; and what could be
 //! seen meanwhile.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use super::plant::Plant;
-use crate::harness::{Answer, Api, Cluster, eventually, run, sign_up, sketch};
+use crate::harness::{
+    Answer, Api, Backend, Cluster, eventually, run, sign_up, sketch, unzip, within,
+};
+
+/// Places that begin so are files of somebody's export.
+const EXPORT: &str = "the export of ";
 
 /// What could be seen, by place.
 #[derive(Default)]
@@ -67,7 +72,7 @@ impl Seen {
         let mut shown = Vec::new();
         for (place, bytes) in &self.places {
             let text = String::from_utf8_lossy(bytes);
-            for secret in &plant.secrets {
+            for secret in plant.secrets.iter().filter(|s| !(s.own && place.starts_with(EXPORT))) {
                 for form in secret.forms() {
                     let Some(at) = text.find(&form) else { continue };
                     let from = text.floor_char_boundary(at.saturating_sub(200));
@@ -92,6 +97,8 @@ pub(crate) async fn go_through_everything(cluster: &Cluster, plant: &mut Plant) 
     odd_addresses(&mut seen, plant, &user).await;
     callbacks(&mut seen, plant, &user).await;
     operators(&mut seen, plant, cluster, &user).await;
+    let request = |method, path: &str| user.request(method, path);
+    export(&mut seen, plant, cluster, "a developer", request).await;
     people(&mut seen, plant, cluster).await;
     seen
 }
@@ -114,7 +121,7 @@ async fn keys(seen: &mut Seen, plant: &mut Plant, user: &Api) {
         format!("__Host-tt_session={cookie}; __Host-tt_device={cookie}; a={cookie}"),
     );
     seen.ask("a cookie", request).await;
-    let name = plant.make("the name of a key");
+    let name = plant.words("the name of a key");
     let new = json!({"name": name, "scopes": ["jobs:read"]});
     let made = user.request(Method::POST, "/v1/keys").json(&new);
     let made = seen.ask("a new key", made).await.expect(201);
@@ -131,8 +138,8 @@ async fn keys(seen: &mut Seen, plant: &mut Plant, user: &Api) {
 }
 
 async fn jobs(seen: &mut Seen, plant: &mut Plant, user: &Api) {
-    let prompt = plant.make("a prompt");
-    let metadata = plant.make("metadata");
+    let prompt = plant.words("a prompt");
+    let metadata = plant.words("metadata");
     let once = plant.make("an Idempotency-Key");
     let mut body = sketch(&json!({"prompt": prompt}));
     body["metadata"] = json!({ "order": metadata });
@@ -156,14 +163,14 @@ async fn jobs(seen: &mut Seen, plant: &mut Plant, user: &Api) {
         ("a moderated prompt", "moderated"),
         ("a lost call", "unknown"),
     ] {
-        let prompt = plant.make(what);
+        let prompt = plant.words(what);
         let body = sketch(&json!({"prompt": prompt, "fail": fail}));
         let answer = seen.ask(what, user.request(Method::POST, "/v1/jobs").json(&body)).await;
         tried(user, &answer.expect(202)).await;
     }
     // A provider that cannot be reached, with its key.
     for model in ["fal/flux-schnell", "qwen/qwen-image", "kling/kling-3.0"] {
-        let prompt = plant.make("a prompt for a provider that is away");
+        let prompt = plant.words("a prompt for a provider that is away");
         let body = json!({"model": model, "input": {"prompt": prompt}});
         let job =
             seen.ask("a provider that is away", user.request(Method::POST, "/v1/jobs").json(&body));
@@ -280,7 +287,7 @@ async fn callbacks(seen: &mut Seen, plant: &mut Plant, user: &Api) {
 async fn operators(seen: &mut Seen, plant: &mut Plant, cluster: &Cluster, user: &Api) {
     let operator = cluster.operator();
     plant.note("an operator's API key", &operator.key);
-    let reason = plant.make("the reason of a grant");
+    let reason = plant.words("the reason of a grant");
     let once = plant.make("the name of a grant");
     let order = |api: &Api, command: &str, body: Value| {
         let request = api.request(Method::POST, &format!("/v1/admin/{command}"));
@@ -307,6 +314,48 @@ async fn operators(seen: &mut Seen, plant: &mut Plant, cluster: &Cluster, user: 
     }
     let path = format!("/v1/admin/users?email={value}@example.com");
     seen.ask("nobody", operator.request(Method::GET, &path)).await.problem(404);
+}
+
+/// Everything that is stored about somebody, as they get it. What the platform recognises them by is
+/// stored, too, and noted as a secret.
+async fn export(
+    seen: &mut Seen,
+    plant: &mut Plant,
+    cluster: &Cluster,
+    whose: &str,
+    request: impl Fn(Method, &str) -> RequestBuilder,
+) {
+    let database = cluster.database().await;
+    let hash = match cluster.backend {
+        Backend::Embedded => "lower(hex(hash))",
+        Backend::Distributed => "encode(hash, 'hex')",
+    };
+    for table in ["api_keys", "sessions"] {
+        for hash in database.lines(&format!("SELECT {hash} AS line FROM {table}")).await {
+            plant.note("the hash of a key or a cookie", &hash);
+        }
+    }
+    let hashes = "SELECT password_hash AS line FROM users WHERE password_hash IS NOT NULL";
+    for hash in database.lines(hashes).await {
+        plant.note("the hash of a password", &hash);
+    }
+    database.close().await;
+    let asked = seen.ask("an export", request(Method::POST, "/v1/account/exports")).await;
+    let place = asked.header("location").unwrap().to_owned();
+    asked.expect(202);
+    let export = within(Duration::from_secs(120), "the export is ready", async || {
+        let export = Answer::to(request(Method::GET, &place)).await.unwrap().expect(200);
+        (export["status"] == "ready").then_some(export)
+    })
+    .await;
+    let url = export["url"].as_str().unwrap();
+    let signature = url.split("sig=").nth(1).unwrap().split('&').next().unwrap();
+    plant.note("the signature of an export's link", signature);
+    let file = seen.ask("an export's file", cluster.http.get(url)).await;
+    assert_eq!(file.status, 200);
+    for (name, bytes) in unzip(&file.bytes) {
+        seen.add(&format!("{EXPORT}{whose}: {name}"), &bytes);
+    }
 }
 
 /// Signing up, in and out, with a password forgotten on the way.
@@ -348,6 +397,8 @@ async fn people(seen: &mut Seen, plant: &mut Plant, cluster: &Cluster) {
     let cookie = browser.cookie("__Host-tt_session").unwrap();
     plant.note("the cookie of a session", &cookie);
     seen.ask("a session", browser.request(Method::GET, "/v1/credits")).await.expect(200);
+    let request = |method, path: &str| browser.request(method, path);
+    export(seen, plant, cluster, "a person", request).await;
     let body = json!({"current_password": guess, "password": guess});
     seen.ask("a wrong old password", post("password", &body)).await;
     reset(seen, plant, cluster, &email).await;
@@ -363,7 +414,8 @@ async fn reset(seen: &mut Seen, plant: &mut Plant, cluster: &Cluster, email: &st
         browser.request(Method::POST, &format!("/v1/auth/{path}")).json(body)
     };
     seen.ask("a forgotten password", post("forgot", &json!({"email": email}))).await.expect(202);
-    let token = cluster.mail(email, 2).await.token();
+    // The second mail said that the export was ready.
+    let token = cluster.mail(email, 3).await.token();
     plant.note("a token for a new password", &token);
     let password = plant.make("a new password");
     let short = json!({"token": token, "password": "short"});

@@ -12,6 +12,8 @@ use crate::harness::{Backend, OwnRedis};
 pub(crate) struct Secret {
     pub(crate) what: &'static str,
     pub(crate) text: String,
+    /// Whether it is somebody's own words, which belong into a copy of their data.
+    pub(crate) own: bool,
 }
 
 /// Everything that is planted in one run.
@@ -40,10 +42,19 @@ impl Plant {
         text
     }
 
+    /// The same, as words that somebody writes into their account.
+    pub(crate) fn words(&mut self, what: &'static str) -> String {
+        let text = self.make(what);
+        if let Some(secret) = self.secrets.last_mut() {
+            secret.own = true;
+        }
+        text
+    }
+
     /// Something that the platform made and nobody else may see.
     pub(crate) fn note(&mut self, what: &'static str, text: &str) {
         assert!(text.len() >= 12, "{what} is too short to be looked for: {text}");
-        self.secrets.push(Secret { what, text: text.to_owned() });
+        self.secrets.push(Secret { what, text: text.to_owned(), own: false });
     }
 
     /// A mail server's address with a password.
@@ -87,7 +98,12 @@ impl Secret {
         let text = self.text.as_bytes();
         let reversed: String = self.text.chars().rev().collect();
         let percent: String = text.iter().map(|byte| format!("%{byte:02X}")).collect();
+        // What is stored as bytes is noted in hexadecimal.
+        let bytes = hex::decode(&self.text).unwrap_or_else(|_| text.to_vec());
         vec![
+            STANDARD.encode(&bytes).trim_end_matches('=').to_owned(),
+            URL_SAFE_NO_PAD.encode(&bytes),
+            format!("{bytes:?}"),
             self.text.clone(),
             self.text.to_uppercase(),
             STANDARD.encode(text).trim_end_matches('=').to_owned(),
