@@ -148,6 +148,8 @@ impl Inner {
     /// Asks for whoever waits, until nobody does.
     async fn serve(self: Arc<Self>) {
         loop {
+            // Whoever can run now comes along.
+            tokio::task::yield_now().await;
             let group: Vec<Ask> = {
                 let mut line = self.line();
                 let count = line.waiting.len().min(GROUP);

@@ -86,7 +86,7 @@ impl Batcher {
                 let (db, perform) = (db.clone(), Arc::clone(&perform));
                 tokio::spawn(async move {
                     let mut group = Vec::with_capacity(limits.group);
-                    while waiting.recv_many(&mut group, limits.group).await > 0 {
+                    while gather(&mut waiting, &mut group, limits.group).await {
                         write(&db, std::mem::take(&mut group), perform.as_ref()).await;
                     }
                 });
@@ -107,6 +107,25 @@ impl Batcher {
         self.lanes[lane].try_send(Waiting { job, answer }).map_err(|_| SubmitError::Busy)?;
         verdict.await.map_err(|_| SubmitError::Busy)?
     }
+}
+
+/// Takes whatever waits; `false` when nobody will come any more. Everybody who can run now runs
+/// first: under load their jobs come along, and when it is quiet this costs nothing.
+async fn gather(
+    waiting: &mut mpsc::Receiver<Waiting>,
+    group: &mut Vec<Waiting>,
+    most: usize,
+) -> bool {
+    if waiting.recv_many(group, most).await == 0 {
+        return false;
+    }
+    tokio::task::yield_now().await;
+    while group.len() < most
+        && let Ok(next) = waiting.try_recv()
+    {
+        group.push(next);
+    }
+    true
 }
 
 /// Writes a group and answers everybody in it.

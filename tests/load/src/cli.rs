@@ -119,7 +119,7 @@ pub(crate) struct JobsArgs {
     #[arg(long)]
     pub(crate) polled: bool,
     /// Connections that submit.
-    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     pub(crate) connections: u16,
     /// Give up after this time.
     #[arg(long, default_value_t = 600)]
