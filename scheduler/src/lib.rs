@@ -117,10 +117,12 @@ impl Leading {
             if due.is_some_and(|due| began < due) {
                 continue;
             }
-            if let Err(error) = task.run(context).await {
+            let more = task.run(context).await.unwrap_or_else(|error| {
                 tracing::error!(task = task.name(), %error, "a periodic task failed; it will come round again");
-            }
-            *due = Some(began + task.every(&context.settings).max(task.rest(began.elapsed())));
+                false
+            });
+            let pause = task.every(&context.settings).max(task.rest(began.elapsed()));
+            *due = Some(if more { began } else { began + pause });
             if self.until.is_none_or(|until| Instant::now() >= until) {
                 // A long task has outlasted the lease: ask for it again before the next one.
                 return;

@@ -226,6 +226,9 @@ pub struct Retention {
     /// How often one of 256 parts of the media is compared with the database.
     #[serde(rename = "orphans_seconds", serialize_with = "shown::seconds")]
     pub orphans: Duration,
+    /// How often what was deleted is taken out of the files of an SQLite database.
+    #[serde(rename = "scrub_seconds", serialize_with = "shown::seconds")]
+    pub scrub: Duration,
 }
 
 impl Retention {
@@ -235,12 +238,14 @@ impl Retention {
         let audit = reader.days("retention.audit_days");
         let export = reader.days("retention.export_days");
         let orphans = reader.seconds("retention.orphans_seconds", 0.01..=86_400.0);
+        let scrub = reader.seconds("retention.scrub_seconds", 0.1..=86_400.0);
         Some(Self {
             content: content?,
             usage_log: usage_log?,
             audit: audit?,
             export: export?,
             orphans: orphans?,
+            scrub: scrub?,
         })
     }
 }

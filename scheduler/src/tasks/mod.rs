@@ -83,7 +83,7 @@ impl Task {
             Self::Erasures => Duration::from_millis(500),
             Self::Expire | Self::Uploads | Self::Exports | Self::UsageLog => Duration::from_secs(5),
             Self::Reconcile => settings.scheduler.reconcile,
-            Self::Scrub => Duration::from_secs(10),
+            Self::Scrub => settings.retention.scrub,
             Self::Accounts => Duration::from_secs(30),
             Self::Forget => Duration::from_secs(600),
             Self::Staging => Duration::from_secs(3_600),
@@ -96,9 +96,19 @@ impl Task {
         if self == Self::Gauges { 20 * took } else { Duration::ZERO }
     }
 
-    pub(crate) async fn run(self, context: &Context) -> Result<(), WriteError> {
+    /// Does one round; whether there is more to do at once.
+    pub(crate) async fn run(self, context: &Context) -> Result<bool, WriteError> {
         let now = context.clock.now();
-        match self {
+        let done = match self {
+            Self::Expire => return retention::spell(|| retention::expire(context, now)).await,
+            Self::Uploads => {
+                return retention::spell(|| retention::uploads_leave(context, now)).await;
+            }
+            Self::UsageLog => {
+                retention::days_to_come(context, now).await.map_err(failed)?;
+                let spell = retention::spell(|| retention::usage_log(context, now)).await;
+                return spell.map_err(failed);
+            }
             Self::Rescue => {
                 write(context, move |tx| {
                     Box::pin(async move { Ok(job::rescue(tx, BATCH, now).await?.0) })
@@ -122,9 +132,6 @@ impl Task {
             }
             Self::Gauges => gauges(context).await.map_err(failed),
             Self::Reconcile => check(context).await.map_err(failed),
-            Self::Expire => retention::expire(context, now).await,
-            Self::Uploads => retention::uploads_leave(context, now).await,
-            Self::UsageLog => retention::usage_log(context, now).await.map_err(failed),
             Self::Erasures => erasure::round(context, now).await,
             Self::Exports => retention::exports_leave(context, now).await,
             Self::Forget => {
@@ -140,7 +147,8 @@ impl Task {
             }
             // What somebody reads at the moment comes round again.
             Self::Scrub => context.db.scrub().await.map(drop).map_err(failed),
-        }
+        };
+        done.map(|()| false)
     }
 }
 

@@ -1,5 +1,6 @@
-//! What is kept no longer is deleted, a small batch at a time, so that live traffic does not notice:
-//! files first, then the rows that tell of them.
+//! What is kept no longer is deleted in small batches, so that live traffic does not notice: files
+//! first, then the rows that tell of them. While there is more, a round goes on for [`SPELL`] and the
+//! next one follows soon, so that deleting keeps up with whatever is made.
 
 use config::{
     context::Context,
@@ -9,14 +10,41 @@ use entities::{
     Effects, Timestamp, WriteError, accounts, audit, job, mail, privacy, throttle, uploads, usage,
 };
 use sea_orm::DbErr;
+use tokio::time::{Duration, Instant};
 
 use super::{BATCH, failed, write};
+
+/// How long one round deletes at most, before the scheduler sees to its other tasks.
+const SPELL: Duration = Duration::from_millis(250);
+
+/// What one batch of a round did.
+pub(super) struct Batch {
+    /// How much of what was due is gone.
+    pub(super) gone: usize,
+    /// How much one batch takes at most.
+    pub(super) most: usize,
+}
+
+/// Does one batch after another until little is left or the time is up; whether there may be more.
+/// What cannot be deleted now does not count, so that it is not tried again at once.
+pub(super) async fn spell<E>(mut batch: impl AsyncFnMut() -> Result<Batch, E>) -> Result<bool, E> {
+    let end = Instant::now() + SPELL;
+    loop {
+        let Batch { gone, most } = batch().await?;
+        if gone < most {
+            return Ok(false);
+        }
+        if Instant::now() >= end {
+            return Ok(true);
+        }
+    }
+}
 
 /// The most audit events that are deleted at once.
 const EVENTS: u64 = 2_000;
 /// Rows of the usage log that one round deletes one by one at most; on Postgres whole days are
 /// dropped instead.
-const USAGE_BATCH: u64 = 5_000;
+const USAGE_BATCH: u64 = 1_000;
 
 /// Days of the usage log that are made ahead.
 const USAGE_DAYS_AHEAD: u16 = 7;
@@ -25,7 +53,7 @@ const USAGE_DAYS_AHEAD: u16 = 7;
 const FORGET_BATCH: u64 = 2_000;
 
 /// Deletes the content of jobs whose time is over.
-pub(super) async fn expire(context: &Context, now: Timestamp) -> Result<(), WriteError> {
+pub(super) async fn expire(context: &Context, now: Timestamp) -> Result<Batch, WriteError> {
     let expired = job::expired(context.db.read(), BATCH, now).await.map_err(failed)?;
     let mut done = Vec::new();
     let mut files = 0;
@@ -40,8 +68,9 @@ pub(super) async fn expire(context: &Context, now: Timestamp) -> Result<(), Writ
             }
         }
     }
+    let batch = Batch { gone: done.len(), most: BATCH as usize };
     if done.is_empty() {
-        return Ok(());
+        return Ok(batch);
     }
     let count = done.len();
     write(context, move |tx| {
@@ -51,11 +80,11 @@ pub(super) async fn expire(context: &Context, now: Timestamp) -> Result<(), Writ
     .await?;
     context.metrics.retention_deleted("job", count);
     context.metrics.retention_deleted("file", files);
-    Ok(())
+    Ok(batch)
 }
 
 /// Removes a small batch of uploads that are deleted or expired: files first, then their rows.
-pub(super) async fn uploads_leave(context: &Context, now: Timestamp) -> Result<(), WriteError> {
+pub(super) async fn uploads_leave(context: &Context, now: Timestamp) -> Result<Batch, WriteError> {
     let leaving = uploads::leaving(context.db.read(), BATCH, now).await.map_err(failed)?;
     let mut done = Vec::new();
     for (id, key) in leaving {
@@ -66,8 +95,9 @@ pub(super) async fn uploads_leave(context: &Context, now: Timestamp) -> Result<(
             }
         }
     }
+    let batch = Batch { gone: done.len(), most: BATCH as usize };
     if done.is_empty() {
-        return Ok(());
+        return Ok(batch);
     }
     let count = done.len();
     write(context, move |tx| {
@@ -79,19 +109,23 @@ pub(super) async fn uploads_leave(context: &Context, now: Timestamp) -> Result<(
     })
     .await?;
     context.metrics.retention_deleted("upload", count);
-    Ok(())
+    Ok(batch)
 }
 
-/// Makes the days of the usage log that are to come, and deletes those whose time is over.
-pub(super) async fn usage_log(context: &Context, now: Timestamp) -> Result<(), DbErr> {
-    usage::make_days(&context.db, now, USAGE_DAYS_AHEAD).await?;
+/// Makes the days of the usage log that are to come.
+pub(super) async fn days_to_come(context: &Context, now: Timestamp) -> Result<(), DbErr> {
+    usage::make_days(&context.db, now, USAGE_DAYS_AHEAD).await
+}
+
+/// Deletes rows of the usage log whose time is over.
+pub(super) async fn usage_log(context: &Context, now: Timestamp) -> Result<Batch, DbErr> {
     let kept = context.settings.retention.usage_log;
     let deleted = usage::expire(&context.db, kept, USAGE_BATCH, now).await?;
-    if deleted > 0 {
-        let count = usize::try_from(deleted).unwrap_or(usize::MAX);
-        context.metrics.retention_deleted("usage", count);
+    let gone = usize::try_from(deleted).unwrap_or(usize::MAX);
+    if gone > 0 {
+        context.metrics.retention_deleted("usage", gone);
     }
-    Ok(())
+    Ok(Batch { gone, most: USAGE_BATCH as usize })
 }
 
 /// Deletes exports whose time is over: files first, then their rows.
@@ -163,5 +197,33 @@ pub(super) async fn staging(context: &Context) {
             tracing::info!(removed, "half-copied files of crashed processes were removed")
         }
         Err(error) => tracing::warn!(%error, "half-copied files could not be removed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_round_goes_on_while_batches_are_full() {
+        let mut left = 7;
+        let batch = async || -> Result<Batch, ()> {
+            let gone = left.min(3);
+            left -= gone;
+            Ok(Batch { gone, most: 3 })
+        };
+        assert_eq!(spell(batch).await, Ok(false));
+        assert_eq!(left, 0);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_deleted_does_not_keep_a_round_going() {
+        let mut tries = 0;
+        let batch = async || -> Result<Batch, ()> {
+            tries += 1;
+            Ok(Batch { gone: 0, most: 3 })
+        };
+        assert_eq!(spell(batch).await, Ok(false));
+        assert_eq!(tries, 1);
     }
 }

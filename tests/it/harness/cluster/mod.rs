@@ -70,6 +70,7 @@ impl Cluster {
             ("RUST_LOG".into(), "warn".into()),
             // A test knows when nobody looks any more.
             ("TIKTOMATO__GATEWAY__DRAIN_SECONDS".into(), "0".into()),
+            ("TIKTOMATO__RETENTION__SCRUB_SECONDS".into(), "2".into()),
         ];
         let (mut redis, mut postgres) = (None, None);
         if backend == Backend::Distributed {
