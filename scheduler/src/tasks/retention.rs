@@ -27,7 +27,10 @@ pub(super) struct Batch {
 
 /// Does one batch after another until little is left or the time is up; whether there may be more.
 /// What cannot be deleted now does not count, so that it is not tried again at once.
-pub(super) async fn spell<E>(mut batch: impl AsyncFnMut() -> Result<Batch, E>) -> Result<bool, E> {
+pub(super) async fn spell<F, E>(mut batch: impl FnMut() -> F) -> Result<bool, E>
+where
+    F: Future<Output = Result<Batch, E>>,
+{
     let end = Instant::now() + SPELL;
     loop {
         let Batch { gone, most } = batch().await?;
@@ -202,28 +205,31 @@ pub(super) async fn staging(context: &Context) {
 
 #[cfg(test)]
 mod tests {
+    use std::{cell::Cell, convert::Infallible, future::ready};
+
     use super::*;
+
+    /// Whether there may be more, and what is left, after a round in which each batch takes three.
+    async fn round(due: usize, can_be_deleted: bool) -> (bool, usize, u32) {
+        let (left, batches) = (Cell::new(due), Cell::new(0));
+        let batch = || {
+            let gone = if can_be_deleted { left.get().min(3) } else { 0 };
+            left.set(left.get() - gone);
+            batches.set(batches.get() + 1);
+            ready(Ok::<_, Infallible>(Batch { gone, most: 3 }))
+        };
+        let Ok(more) = spell(batch).await;
+        (more, left.get(), batches.get())
+    }
 
     #[tokio::test]
     async fn a_round_goes_on_while_batches_are_full() {
-        let mut left = 7;
-        let batch = async || -> Result<Batch, ()> {
-            let gone = left.min(3);
-            left -= gone;
-            Ok(Batch { gone, most: 3 })
-        };
-        assert_eq!(spell(batch).await, Ok(false));
-        assert_eq!(left, 0);
+        assert_eq!(round(7, true).await, (false, 0, 3));
+        assert_eq!(round(0, true).await, (false, 0, 1));
     }
 
     #[tokio::test]
     async fn what_cannot_be_deleted_does_not_keep_a_round_going() {
-        let mut tries = 0;
-        let batch = async || -> Result<Batch, ()> {
-            tries += 1;
-            Ok(Batch { gone: 0, most: 3 })
-        };
-        assert_eq!(spell(batch).await, Ok(false));
-        assert_eq!(tries, 1);
+        assert_eq!(round(7, false).await, (false, 7, 1));
     }
 }
