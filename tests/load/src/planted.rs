@@ -131,7 +131,7 @@ impl Planted {
             let sql = format!(
                 "INSERT INTO {table} (at, method, route, status, browser, address, model) \
                  WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows}) \
-                 SELECT {from} + (i % 86400) * 1000000, 'POST', '/v1/jobs', 202, 'curl', \
+                 SELECT {from} + CAST(i % 86400 AS bigint) * 1000000, 'POST', '/v1/jobs', 202, 'curl', \
                  '198.51.100.7', 'demo/sketch' FROM n"
             );
             self.database.execute_unprepared(&sql).await?;
