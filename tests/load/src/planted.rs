@@ -195,11 +195,16 @@ impl Planted {
     }
 }
 
+/// A folder that is gone, as its last file is, holds none.
 fn files(folder: &Path) -> anyhow::Result<usize> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        entries => entries?,
+    };
     let mut count = 0;
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        count += if entry.file_type()?.is_dir() { files(&entry.path())? } else { 1 };
+    for entry in entries {
+        let path = entry?.path();
+        count += if path.is_dir() { files(&path)? } else { 1 };
     }
     Ok(count)
 }
