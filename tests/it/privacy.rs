@@ -173,21 +173,25 @@ async fn files_and_rows_that_belong_to_nobody_are_found(backend: Backend) {
         fs::File::options().write(true).open(file).unwrap().set_modified(old).unwrap();
     };
     age(&file);
-    let small = file.with_file_name("0-thumbnail");
+    let name = file.file_name().unwrap().to_str().unwrap();
+    let small = file.with_file_name(format!("{name}-thumbnail"));
     age(&small);
-    // Beside it a file that the job does not know, one of no job at all, and a young one.
-    let stray = file.with_file_name("99");
+    // Beside it a file that the job does not know, one where they were once kept, one of no job at
+    // all, and a young one.
+    let job_name = name.strip_suffix("-0").unwrap();
+    let stray = file.with_file_name(format!("{job_name}-99"));
+    let former = file.with_file_name(job_name).join("99");
     let nobody = uuid::Uuid::now_v7().simple().to_string();
     let lost = media.join(format!("uploads/{}/{nobody}", &nobody[30..]));
-    let young = media.join(format!("jobs/{}/{nobody}/0", &nobody[30..]));
-    for path in [&stray, &lost, &young] {
+    let young = media.join(format!("jobs/{}/{nobody}-0", &nobody[30..]));
+    for path in [&stray, &former, &lost, &young] {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, b"left over").unwrap();
     }
-    age(&stray);
-    age(&lost);
+    let strays = [stray, former, lost];
+    strays.iter().for_each(|stray| age(stray));
     within(Duration::from_secs(120), "files of nobody are removed", async || {
-        (!stray.exists() && !lost.exists()).then_some(())
+        strays.iter().all(|stray| !stray.exists()).then_some(())
     })
     .await;
     assert!(file.is_file() && small.is_file(), "what is told of stays, and its thumbnail");
