@@ -50,7 +50,9 @@ pub(crate) async fn identify(
     if let Some(caller) = known {
         visit.caller(*caller);
     }
-    let stand = rate::count(&app, client, known, open).await;
+    // Whom the database cannot tell now is not nobody.
+    let nobody = identity.is_ok() && known.is_none() && !open;
+    let stand = rate::count(&app, client, known, nobody).await;
     if let Some(refused) = stand.refuse(&app) {
         return rate::turn_away(request, refused).await;
     }

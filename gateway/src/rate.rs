@@ -75,8 +75,13 @@ pub(crate) fn refused_already(app: &App, client: Client) -> Option<Stand> {
     Some(Stand { buckets: vec![bucket], answer })
 }
 
-/// Counts a request. `open`: it is for a route that needs no caller.
-pub(crate) async fn count(app: &App, client: Client, caller: Option<&Caller>, open: bool) -> Stand {
+/// Counts a request. `nobody`: it needs a caller and has none.
+pub(crate) async fn count(
+    app: &App,
+    client: Client,
+    caller: Option<&Caller>,
+    nobody: bool,
+) -> Stand {
     let (quotas, network) = (app.quotas, client.network());
     let mut buckets: Vec<Bucket> = bucket("address", network, quotas.address).into_iter().collect();
     match caller {
@@ -87,8 +92,8 @@ pub(crate) async fn count(app: &App, client: Client, caller: Option<&Caller>, op
             });
             buckets.extend(bucket("workspace", caller.workspace_id, quotas.workspace));
         }
-        None if open => {}
-        None => buckets.extend(bucket("anonymous", network, quotas.anonymous)),
+        None if nobody => buckets.extend(bucket("anonymous", network, quotas.anonymous)),
+        None => {}
     }
     let answer = app.context.rates.take(&buckets).await;
     Stand { buckets, answer }
