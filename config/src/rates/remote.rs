@@ -3,8 +3,8 @@
 //! neither side pays for a round trip per request. No timer is involved: a request that finds
 //! nobody asking is asked for at once.
 //!
-//! Stored: `{prefix}:rate:{…}`, for each bucket that is not whole, the time at which it will be;
-//! gone by itself then. All are in one slot of a cluster, because a request has several.
+//! Stored: `PREFIX:{rate}:LIMIT:OWNER`, for each bucket that is not whole, the time at which it will
+//! be; gone by itself then. All are in one slot of a cluster, because a request has several.
 
 use std::{
     collections::HashMap,

@@ -48,9 +48,7 @@ impl Moved {
     }
 }
 
-/// Less than zero stands for what is not known: arrays hold no nulls. The commit does not wait for
-/// the disk: if a crash of the database undoes it, the job is as it was while its answer was on the
-/// way, and is looked at again; what an answer brought by itself was in memory only anyway.
+/// Less than zero stands for what is not known: arrays hold no nulls.
 const TAKE: &str = "
 WITH given AS MATERIALIZED (
     SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7)
@@ -70,8 +68,7 @@ WITH given AS MATERIALIZED (
     WHERE attempts.id = given.attempt_id
         AND (given.cost <> -1 OR given.units <> -1 OR given.accepted_at <> -1)
 )
-SELECT id, epoch, version, cancel_requested, cancel_sent FROM moved
-CROSS JOIN (SELECT set_config('synchronous_commit', 'off', true)) AS quick";
+SELECT id, epoch, version, cancel_requested, cancel_sent FROM moved";
 
 impl Step for Ready {
     type Done = Moved;
