@@ -41,6 +41,12 @@ pub enum WriteError {
     Stopped,
 }
 
+impl From<DbErr> for WriteError {
+    fn from(error: DbErr) -> Self {
+        Self::Db(Arc::new(error))
+    }
+}
+
 impl WriteError {
     /// Whether the database was out of reach; the change may have been written all the same.
     #[must_use]

@@ -22,10 +22,7 @@ use entities::{
     usage::{self, UsageRow},
 };
 use http::request::Parts;
-use tokio::{
-    sync::mpsc,
-    time::{Instant, timeout_at},
-};
+use tokio::sync::mpsc;
 
 use crate::{address::Client, app::App, finish::method_name, problem::Problem};
 
@@ -127,12 +124,16 @@ async fn write_all(context: &Context, mut waiting: mpsc::Receiver<UsageRow>) {
     let mut batch = Vec::with_capacity(BATCH);
     let mut days = HashSet::new();
     while waiting.recv_many(&mut batch, BATCH).await > 0 {
-        let end = Instant::now() + GATHER;
-        while batch.len() < BATCH {
-            let room = BATCH - batch.len();
-            match timeout_at(end, waiting.recv_many(&mut batch, room)).await {
-                Ok(1..) => {}
-                Ok(0) | Err(_) => break,
+        if batch.len() < BATCH {
+            // Asleep, not listening: otherwise each row would wake this task.
+            tokio::select! {
+                () = tokio::time::sleep(GATHER) => {}
+                () = context.shutdown.wait() => {}
+            }
+            while batch.len() < BATCH
+                && let Ok(row) = waiting.try_recv()
+            {
+                batch.push(row);
             }
         }
         while let Err(error) = usage::write(&context.db, &batch, &mut days).await {

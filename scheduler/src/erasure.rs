@@ -10,7 +10,7 @@ use entities::{
     tables::erasures,
 };
 
-use crate::tasks::{failed, write};
+use crate::tasks::write;
 
 /// Erasures that one round works on.
 const AT_ONCE: u64 = 20;
@@ -22,12 +22,12 @@ const BATCH: u64 = 200;
 const LAST_REQUESTS: Duration = Duration::from_secs(3);
 
 pub(crate) async fn round(context: &Context, now: Timestamp) -> Result<(), WriteError> {
-    for erasure in privacy::next_erasures(context.db.read(), AT_ONCE).await.map_err(failed)? {
+    for erasure in privacy::next_erasures(context.db.read(), AT_ONCE).await? {
         if let Err(error) = advance(context, &erasure, now).await {
             tracing::warn!(erasure = %erasure.id, %error, "an account is not erased yet; it goes on");
         }
     }
-    let given_up = privacy::give_up_copies(context.db.write(), BATCH, now).await.map_err(failed)?;
+    let given_up = privacy::give_up_copies(context.db.write(), BATCH, now).await?;
     if given_up > 0 {
         tracing::warn!(given_up, "providers never answered about copies that have ended by now");
     }
@@ -59,7 +59,7 @@ async fn drain(
     let (effects, none_left) = drained.await?;
     context.perform(effects);
     if none_left && now.since(erasure.requested_at) >= LAST_REQUESTS {
-        privacy::begin_erasing(context.db.write(), erasure, now).await.map_err(failed)?;
+        privacy::begin_erasing(context.db.write(), erasure, now).await?;
     }
     Ok(())
 }
@@ -70,7 +70,7 @@ async fn erase(
     now: Timestamp,
 ) -> Result<(), WriteError> {
     let (workspace, user) = (erasure.workspace_id, erasure.user_id);
-    let batch = privacy::batch(context.db.read(), workspace, user, BATCH).await.map_err(failed)?;
+    let batch = privacy::batch(context.db.read(), workspace, user, BATCH).await?;
     if !batch.is_empty() {
         let exports = batch.exports.iter().map(|id| config::media::MediaKey::export(*id));
         let exports: Vec<String> = exports.map(|key| key.to_string()).collect();
@@ -98,11 +98,11 @@ async fn erase(
     }
     half_copies(context).await?;
     // The last mail first: in the folder it is a file, and sending it deletes a row.
-    let waiting = privacy::waiting_mails(context.db.write(), erasure, now).await.map_err(failed)?;
+    let waiting = privacy::waiting_mails(context.db.write(), erasure, now).await?;
     if waiting > 0 || !mails(context, erasure).await {
         return Ok(());
     }
-    if !context.db.scrub().await.map_err(failed)? {
+    if !context.db.scrub().await? {
         tracing::debug!(erasure = %erasure.id, "somebody still reads what was deleted");
         return Ok(());
     }
@@ -155,7 +155,7 @@ pub(crate) async fn half_copies(context: &Context) -> Result<(), WriteError> {
         }
     };
     for some in halves.chunks(500) {
-        let wanted = privacy::awaited(context.db.read(), some).await.map_err(failed)?;
+        let wanted = privacy::awaited(context.db.read(), some).await?;
         for (name, owner) in some.iter().filter(|(_, owner)| !wanted.contains(owner)) {
             let kind = match owner {
                 Owner::Job(_) => "job",

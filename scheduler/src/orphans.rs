@@ -10,8 +10,6 @@ use config::{
 use entities::{WriteError, ids::OutputId, privacy};
 use tokio::time::Instant;
 
-use crate::tasks::failed;
-
 /// A file that was written to within this time is left alone, whatever the rows say: a mistake of an
 /// operator (an older database beside newer files) should be noticed before it costs anything.
 const YOUNG: Duration = Duration::from_secs(60 * 60);
@@ -81,7 +79,7 @@ async fn files(context: &Context, part: u8) -> Result<usize, SearchError> {
         // A thumbnail is kept as long as its picture.
         let owned = |found: &Found| (found.key.original().to_string(), found.owner);
         let owned: Vec<_> = some.iter().map(owned).collect();
-        let kept = privacy::kept(context.db.read(), &owned).await.map_err(failed)?;
+        let kept = privacy::kept(context.db.read(), &owned).await.map_err(WriteError::from)?;
         for (found, _) in some.iter().zip(&owned).filter(|(_, (key, _))| !kept.contains(key)) {
             context.media.delete(&found.key).await?;
             removed += 1;
@@ -95,7 +93,8 @@ async fn files(context: &Context, part: u8) -> Result<usize, SearchError> {
 
 /// Looks for the files of a page of rows; answers with where the next page begins.
 async fn rows(context: &Context, after: Option<OutputId>) -> Result<Option<OutputId>, SearchError> {
-    let page = privacy::outputs_after(context.db.read(), after, ROWS).await.map_err(failed)?;
+    let page =
+        privacy::outputs_after(context.db.read(), after, ROWS).await.map_err(WriteError::from)?;
     let (mut missing, mut there) = (Vec::new(), Vec::new());
     for (_, key) in &page {
         match context.media.head(key).await {
@@ -105,8 +104,9 @@ async fn rows(context: &Context, after: Option<OutputId>) -> Result<Option<Outpu
         }
     }
     let now = context.clock.now();
-    let lost =
-        privacy::mark_lost(context.db.write(), &missing, &there, now).await.map_err(failed)?;
+    let lost = privacy::mark_lost(context.db.write(), &missing, &there, now)
+        .await
+        .map_err(WriteError::from)?;
     if lost > 0 {
         tracing::error!(lost, "files that rows tell of are not in the media store");
     }

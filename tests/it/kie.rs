@@ -128,14 +128,12 @@ async fn a_burst_breaks_no_limit(backend: Backend) {
     for number in 0..24 {
         ids.push(scene.submit(QWEN, &format!("burst {number}.")).await);
     }
-    let mut throttled = 0;
     for id in &ids {
         let job = scene.user.ended(id).await;
         assert_eq!(job["status"], "succeeded", "{job}");
-        let refusals = outcomes(&job).iter().filter(|outcome| **outcome == "throttled").count();
-        throttled += usize::from(refusals > 0);
+        // A job that waits for room is not claimed: it has no attempt for it.
+        assert_eq!(outcomes(&job), ["succeeded"], "{job}");
     }
-    assert!(throttled >= 1, "nobody had to wait");
     assert_eq!((scene.kie.accepted().len(), scene.kie.refused()), (24, 0));
     scene.finish().await;
 }

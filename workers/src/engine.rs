@@ -53,7 +53,7 @@ pub(crate) enum WorkError {
 
 impl From<DbErr> for WorkError {
     fn from(error: DbErr) -> Self {
-        Self::Write(WriteError::Db(Arc::new(error)))
+        Self::Write(error.into())
     }
 }
 

@@ -33,7 +33,11 @@ impl Engine {
     async fn replace(&self, job: &jobs::Model, place: &mut Value) -> Result<(), WorkError> {
         let Some(text) = place.as_str() else { return Ok(()) };
         let id: UploadId = text.parse().map_err(|_| WorkError::InputGone)?;
-        let found = uploads::of_job(self.context.db.read(), job.id, id).await?;
+        // A claimed job whose input cannot be read now would have to wait for its lease to run out.
+        let found = Self::until_written(self.lease, || async {
+            Ok(uploads::of_job(self.context.db.read(), job.id, id).await?)
+        })
+        .await?;
         let upload = found.ok_or(WorkError::InputGone)?;
         *place = if self.provider.takes_bytes() {
             let range = 0..u64::try_from(upload.bytes).unwrap_or(0);

@@ -83,7 +83,12 @@ impl Engine {
                 let guard = JobRef::from(&job);
                 let sent = self
                     .write(job.workspace_id.0, move |tx| {
-                        Box::pin(async move { job::mark_cancel_sent(tx, &guard).await })
+                        Box::pin(async move {
+                            match job::mark_cancel_sent(tx, &guard).await? {
+                                None => job::changed_before(tx, &guard, guard.state).await,
+                                sent => Ok(sent),
+                            }
+                        })
                     })
                     .await?;
                 let Some(sent) = sent else { return Ok(()) };

@@ -3,9 +3,12 @@
 //!
 //! Nothing is kept here: a job that is leased and dropped comes back when its lease expires.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use entities::{WriteError, job};
+use entities::{Timestamp, WriteError, job};
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::engine::Engine;
@@ -88,26 +91,69 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
 
 /// Begins to look at what is due; answers with how long to sleep.
 async fn round(engine: &Engine, hands: &mut Hands) -> Result<Duration, WriteError> {
-    let (pool, lease, now) = (Arc::clone(&engine.pool), engine.lease, engine.now());
-    if job::next_due(&engine.context.db, &pool).await?.is_none_or(|due| due > now) {
+    let now = engine.now();
+    if job::next_due(&engine.context.db, &engine.pool).await?.is_none_or(|due| due > now) {
         return until_due(engine).await;
     }
     let batch = hands.free().await.min(engine.context.settings.workers.poll_batch.get());
     if engine.context.shutdown.is_closing() {
         return Ok(Duration::ZERO);
     }
-    let claimed = engine
-        .context
-        .writer
-        .run(uuid::Uuid::nil(), move |tx| {
-            let pool = Arc::clone(&pool);
-            Box::pin(async move { job::lease_due(tx, &pool, batch, lease, now).await })
-        })
-        .await?;
+    let claimed = lease(engine, batch, now).await?;
     for claimed in claimed {
         hands.look(engine, claimed);
     }
     until_due(engine).await
+}
+
+/// Leases what is due. A commit whose answer is lost may have happened, and then nobody else knows of
+/// its leases, each of which would have to run out: they are looked for once the database answers.
+async fn lease(
+    engine: &Engine,
+    batch: u32,
+    now: Timestamp,
+) -> Result<Vec<job::Claimed>, WriteError> {
+    let (pool, lease) = (Arc::clone(&engine.pool), engine.lease);
+    let leased = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&leased);
+    let written = engine
+        .context
+        .writer
+        .run(uuid::Uuid::nil(), move |tx| {
+            let (pool, noted) = (Arc::clone(&pool), Arc::clone(&noted));
+            Box::pin(async move {
+                let due = job::lease_due(tx, &pool, batch, lease, now).await?;
+                noted.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&due);
+                Ok(due)
+            })
+        })
+        .await;
+    match written {
+        Err(error) if error.may_pass() => {
+            let perhaps =
+                std::mem::take(&mut *leased.lock().unwrap_or_else(PoisonError::into_inner));
+            if perhaps.is_empty() { Err(error) } else { still_leased(engine, perhaps).await }
+        }
+        written => written,
+    }
+}
+
+/// Those of the jobs whose leases were written, made whole again.
+async fn still_leased(
+    engine: &Engine,
+    perhaps: Vec<job::Claimed>,
+) -> Result<Vec<job::Claimed>, WriteError> {
+    let mut leased = Vec::new();
+    for claimed in perhaps {
+        let guard = claimed.job_ref();
+        let renewed = Engine::until_written(engine.lease, || async {
+            Ok(job::renew(engine.context.db.write(), &guard, engine.lease).await?)
+        });
+        if renewed.await? {
+            leased.push(claimed);
+        }
+    }
+    Ok(leased)
 }
 
 async fn until_due(engine: &Engine) -> Result<Duration, WriteError> {

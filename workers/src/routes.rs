@@ -3,8 +3,9 @@
 //! While all routes of a provider are open this costs nothing. Otherwise the job is looked at
 //! before it is claimed: one whose route is shut goes to another, or waits, without an attempt.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use config::limiter::Room;
 use entities::{
     Effects, JobHint,
     catalogue::Resolved,
@@ -19,40 +20,99 @@ use crate::{
 };
 
 /// A job may be claimed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Admitted {
     /// It tries a half-open route.
     pub(crate) probe: bool,
+    /// When room for its submit was granted, where the provider limits them.
+    room: Option<Instant>,
 }
 
 impl Engine {
     /// Whether the job may be claimed now. `None`: it went elsewhere, or somebody else has it.
     pub(crate) async fn admit(&self, hint: JobHint) -> Result<Option<Admitted>, WorkError> {
-        let routes = &self.context.routes;
-        if !routes.is_troubled(self.provider.name()) {
-            return Ok(Some(Admitted { probe: false }));
+        let troubled = self.context.routes.is_troubled(self.provider.name());
+        let pace = self.provider.pace();
+        if !troubled && pace.is_none() {
+            return Ok(Some(Admitted { probe: false, room: None }));
         }
         let job = routing::find_queued(self.context.db.read(), hint).await?;
         let Some(job) = job else { return Ok(None) };
         let resolved = resolved(&job)?;
+        let probe = match troubled {
+            true => self.open_route(&job, &resolved).await?,
+            false => Some(false),
+        };
+        let (Some(probe), Some(pace)) = (probe, pace) else {
+            return Ok(probe.map(|probe| Admitted { probe, room: None }));
+        };
+        let asked = Instant::now();
+        match self.context.limiter.acquire(pace.name, pace.count, pace.per).await {
+            Room::Ok => Ok(Some(Admitted { probe, room: Some(asked) })),
+            Room::RetryAfter(wait) => self.no_room(&job, &resolved, wait).await.map(|()| None),
+        }
+    }
+
+    /// Asks for room again when what was granted has waited too long for its submit: the provider
+    /// would see it together with later ones. How long to wait if there is none.
+    pub(crate) async fn no_room_left(&self, admitted: Admitted) -> Option<Duration> {
+        let (pace, granted) = (self.provider.pace()?, admitted.room?);
+        if granted.elapsed() <= pace.slack {
+            return None;
+        }
+        match self.context.limiter.acquire(pace.name, pace.count, pace.per).await {
+            Room::Ok => None,
+            Room::RetryAfter(wait) => Some(wait),
+        }
+    }
+
+    /// The job takes another route that is open, or waits; it was not claimed.
+    async fn no_room(
+        &self,
+        job: &jobs::Model,
+        resolved: &Resolved,
+        wait: Duration,
+    ) -> Result<(), WorkError> {
         let current = usize::try_from(job.route).unwrap_or(0);
-        let mut choice = choose(&self.ways(&resolved), current, true);
+        if let Some(route) = resolved.routes.get(current) {
+            let (provider, model) = (&route.provider, &route.provider_model);
+            self.context.metrics.provider_throttle(self.provider.name(), model);
+            self.context.routes.report(provider, model, Report::Throttled(wait));
+        }
+        let wait = policy::throttle_delay(Some(wait), Self::dice());
+        let (to, wait) = match choose(&self.ways(resolved), current, false) {
+            Choice::Move(index) => (index, None),
+            Choice::Wait { route, .. } => (route, Some(wait)),
+            Choice::Stay | Choice::Probe => (current, Some(wait)),
+        };
+        self.defer(job, resolved, to, wait).await
+    }
+
+    /// Whether the job's route is open to it, and it tries it for others. `None`: it went elsewhere.
+    async fn open_route(
+        &self,
+        job: &jobs::Model,
+        resolved: &Resolved,
+    ) -> Result<Option<bool>, WorkError> {
+        let routes = &self.context.routes;
+        let current = usize::try_from(job.route).unwrap_or(0);
+        let mut choice = choose(&self.ways(resolved), current, true);
         if choice == Choice::Probe {
             let route = resolved.routes.get(current).ok_or(WorkError::NoAttempt)?;
             if routes.probe(&route.provider, &route.provider_model).await {
                 tracing::info!(model = route.provider_model, "the job tries a route that failed");
-                return Ok(Some(Admitted { probe: true }));
+                return Ok(Some(true));
             }
-            choice = choose(&self.ways(&resolved), current, false);
+            choice = choose(&self.ways(resolved), current, false);
         }
         let (to, wait) = match choice {
-            Choice::Stay => return Ok(Some(Admitted { probe: false })),
+            Choice::Stay => return Ok(Some(false)),
             Choice::Move(index) => (index, None),
             Choice::Wait { route, wait } => (route, Some(wait_behind(wait, Self::dice()))),
             // The turn was not ours.
             Choice::Probe => (current, Some(wait_behind(routing::PROBE_EVERY, Self::dice()))),
         };
-        self.defer(&job, &resolved, to, wait).await?;
+        self.defer(job, resolved, to, wait).await?;
         Ok(None)
     }
 

@@ -225,3 +225,22 @@ async fn a_late_answer_is_not_lost() {
     engine.accepted(&job, &attempt.unwrap(), answer()).await.unwrap();
     assert_eq!(row(&engine, job.id).await.state, JobState::Running);
 }
+
+#[tokio::test]
+async fn a_result_is_kept_although_the_answer_of_its_commit_was_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = engine(folder.path()).await;
+    let Claimed { job, attempt } = claimed(&engine).await;
+    let attempt = attempt.unwrap();
+    let steps = &engine.context.steps;
+    let ready = || steps.ready(&job, attempt.id, Usage::UNKNOWN, Some(engine.now()));
+    let first = ready().await.unwrap().unwrap();
+    // The worker asks again, and holds what no provider would give it a second time.
+    let again = ready().await.unwrap().unwrap();
+    assert_eq!((again.state, again.epoch), (JobState::Storing, first.epoch));
+    let output = put(&engine, job.id).await;
+    engine.succeed(&again, &attempt, vec![output]).await.unwrap();
+    assert_eq!(row(&engine, job.id).await.state, JobState::Succeeded);
+    // Whoever lost the job meanwhile gets nothing.
+    assert!(ready().await.unwrap().is_none());
+}

@@ -8,7 +8,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use config::media::{MediaError, MediaKey, PutLimits};
 use entities::{
-    WriteError,
     effects::Verb,
     job::{
         self, AttemptOutcome, Ending, Failure, JobRef, Kind, Lease, NewOutput, NewThumbnail,
@@ -70,7 +69,7 @@ impl Engine {
         }
         // Somebody else was first. If they ended the job without a result, or its user deleted it
         // since, these files are nobody's.
-        if job::view::keeps_files(self.context.db.read(), job.id).await.map_err(failed)? {
+        if job::view::keeps_files(self.context.db.read(), job.id).await? {
             return Ok(());
         }
         tracing::info!("files of a job that ended otherwise are removed");
@@ -211,8 +210,4 @@ impl Engine {
         self.end(job, attempt, AttemptOutcome::Failed, ending).await?;
         Ok(())
     }
-}
-
-fn failed(error: sea_orm::DbErr) -> WriteError {
-    WriteError::Db(std::sync::Arc::new(error))
 }

@@ -81,8 +81,12 @@ impl Engine {
         }
         let asked = Instant::now();
         self.provider.retries().fresh();
-        let answer = tokio::time::timeout(timeout, self.provider.submit(&call)).await;
-        let answer = answer.unwrap_or_else(|_| Err(Refusal::Unknown("no answer in time".into())));
+        let answer = match self.no_room_left(admitted).await {
+            Some(wait) => Err(Refusal::Throttled { retry_after: Some(wait) }),
+            None => tokio::time::timeout(timeout, self.provider.submit(&call))
+                .await
+                .unwrap_or_else(|_| Err(Refusal::Unknown("no answer in time".into()))),
+        };
         let word = match &answer {
             Ok(_) => "accepted",
             Err(refusal) => outcome_of(refusal).name(),

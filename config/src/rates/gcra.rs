@@ -38,6 +38,13 @@ impl Quota {
         Duration::from_micros(self.whole())
     }
 
+    /// The same rate with `fewer` at once, but with one at least.
+    pub(super) fn less(self, fewer: u64) -> Self {
+        let fewer = u32::try_from(fewer).unwrap_or(u32::MAX);
+        let burst = self.burst.get().saturating_sub(fewer);
+        Self { burst: NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN), ..self }
+    }
+
     /// The time that one request takes of it.
     pub(super) fn each(self) -> Duration {
         Duration::from_micros(self.interval)
@@ -47,7 +54,8 @@ impl Quota {
         self.interval
     }
 
-    fn whole(self) -> u64 {
+    /// The same as [`Self::window`], in microseconds.
+    pub(super) fn whole(self) -> u64 {
         self.interval.saturating_mul(u64::from(self.burst.get()))
     }
 

@@ -45,7 +45,8 @@ impl LocalRates {
                 bucket.quota.ahead(whole_at, now)
             })
             .collect();
-        let answer = Answer::before(asked, &ahead);
+        let quotas = asked.iter().map(|bucket| bucket.quota);
+        let answer = Answer::before(quotas.zip(ahead.iter().copied()));
         if answer.retry_after.is_none() {
             for ((bucket, key), ahead) in asked.iter().zip(keys).zip(ahead) {
                 buckets.whole_at.insert(key, now + ahead + bucket.quota.interval());

@@ -5,12 +5,14 @@
 //! | `gcra` | the algorithm, pure |
 //! | `local` | buckets in this process |
 //! | `remote` | buckets on Redis: one script and one round trip for all requests that wait |
+//! | `advance` | what was taken from those in advance, for whoever asks often |
 //!
 //! A request asks all of its buckets at once: either all admit it, or nothing is taken from any.
 //! A bucket is forgotten when it is whole again, so an address is kept for seconds. While Redis is
 //! away, or slower than it may be, the buckets of this process alone decide: requests are answered,
 //! and each gateway keeps the limits for itself.
 
+mod advance;
 mod gcra;
 mod local;
 mod remote;
@@ -56,12 +58,12 @@ pub struct Answer {
 
 impl Answer {
     /// From how far each bucket was ahead before anything was taken.
-    fn before(buckets: &[Bucket], ahead: &[u64]) -> Self {
-        let waits = buckets.iter().zip(ahead).map(|(bucket, ahead)| bucket.quota.wait(*ahead));
+    fn before(buckets: impl Iterator<Item = (Quota, u64)> + Clone) -> Self {
+        let waits = buckets.clone().map(|(quota, ahead)| quota.wait(ahead));
         let wait = waits.max().unwrap_or(0);
-        let standings = buckets.iter().zip(ahead).map(|(bucket, ahead)| {
-            let taken = if wait == 0 { bucket.quota.interval() } else { 0 };
-            bucket.quota.standing(ahead + taken)
+        let standings = buckets.map(|(quota, ahead)| {
+            let taken = if wait == 0 { quota.interval() } else { 0 };
+            quota.standing(ahead + taken)
         });
         Self {
             retry_after: (wait > 0).then(|| Duration::from_micros(wait)),

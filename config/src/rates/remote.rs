@@ -19,7 +19,10 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Answer, Bucket, Quota};
+use super::{
+    Answer, Bucket, Quota,
+    advance::{Advances, shared},
+};
 use crate::queue::{QueueError, RedisServer, link::Link};
 
 /// How long Redis is not asked again after it did not answer.
@@ -28,36 +31,45 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The most requests that one script answers: Redis does nothing else meanwhile.
 const GROUP: usize = 128;
 
-/// The sums of `gcra`. `ARGV` has for each request the number of its buckets, and for each bucket
-/// the number of its key, the interval and the burst. Answers with how far each bucket of each
-/// request was ahead before that request.
+/// The sums of `gcra`. `ARGV` has for each key the interval, how far the bucket may be ahead and how
+/// many are worth taking in advance; then for each request the number of its buckets and the number
+/// of each one's key. Answers with how far each bucket of each request was ahead before that request;
+/// then for each key with how many it grants in advance (all or none), and how far it is ahead now.
 const TAKE: &str = "
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local whole_at, taken, answer, at = {}, {}, {}, 1
+local ahead, interval, whole, taken, answer = {}, {}, {}, {}, {}
 for i, known in ipairs(redis.call('MGET', unpack(KEYS))) do
-    whole_at[i] = tonumber(known or now)
+    interval[i], whole[i] = tonumber(ARGV[3 * i - 2]), tonumber(ARGV[3 * i - 1])
+    ahead[i] = known and math.min(math.max(known - now, 0), whole[i]) or 0
 end
+local at = 3 * #KEYS + 1
 while at <= #ARGV do
-    local buckets, last, refused = {}, at + 3 * ARGV[at], false
-    for n = at + 1, last, 3 do
-        local i, interval = tonumber(ARGV[n]), tonumber(ARGV[n + 1])
-        local whole = interval * ARGV[n + 2]
-        local ahead = math.min(math.max(whole_at[i] - now, 0), whole)
-        answer[#answer + 1] = ahead
-        buckets[#buckets + 1] = {i, ahead + interval}
-        refused = refused or ahead + interval > whole
+    local last, refused = at + ARGV[at], false
+    for n = at + 1, last do
+        local i = tonumber(ARGV[n])
+        answer[#answer + 1] = ahead[i]
+        refused = refused or ahead[i] + interval[i] > whole[i]
     end
     if not refused then
-        for _, bucket in ipairs(buckets) do
-            whole_at[bucket[1]] = now + bucket[2]
-            taken[bucket[1]] = bucket[2]
+        for n = at + 1, last do
+            local i = tonumber(ARGV[n])
+            ahead[i], taken[i] = ahead[i] + interval[i], true
         end
     end
     at = last + 1
 end
-for i, next in pairs(taken) do
-    redis.call('SET', KEYS[i], string.format('%d', now + next), 'PX', math.ceil(next / 1000))
+for i, key in ipairs(KEYS) do
+    local more = tonumber(ARGV[3 * i])
+    if not taken[i] or ahead[i] + more * interval[i] > whole[i] / 2 then
+        more = 0
+    end
+    ahead[i] = ahead[i] + more * interval[i]
+    if taken[i] then
+        local until_whole = math.ceil(ahead[i] / 1000)
+        redis.call('SET', key, string.format('%d', now + ahead[i]), 'PX', until_whole)
+    end
+    answer[#answer + 1], answer[#answer + 2] = more, ahead[i]
 end
 return answer
 ";
@@ -77,6 +89,7 @@ struct Inner {
     /// Until when Redis is not asked.
     pause: Mutex<Option<Instant>>,
     line: Mutex<Line>,
+    advances: Advances,
 }
 
 /// Who waits to be asked for.
@@ -107,6 +120,7 @@ impl RedisRates {
             hash: redis::Script::new(TAKE).get_hash().to_owned(),
             pause: Mutex::new(None),
             line: Mutex::default(),
+            advances: Advances::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -116,12 +130,19 @@ impl RedisRates {
         if self.inner.pauses() {
             return None;
         }
-        let (ahead, answer) = oneshot::channel();
-        let asked = buckets.iter().map(|bucket| (self.inner.key(bucket), bucket.quota)).collect();
-        self.inner.line_up(Ask { buckets: asked, ahead });
-        // A request that stood in line while Redis fell silent has waited once already.
-        let ahead = timeout(self.inner.patience, answer).await.ok()?.ok()?;
-        Some(Answer::before(buckets, &ahead))
+        let asked: Vec<(String, Quota)> =
+            buckets.iter().map(|bucket| (self.inner.key(bucket), shared(bucket.quota))).collect();
+        let quotas = asked.iter().map(|(_, quota)| *quota).collect::<Vec<_>>();
+        let ahead = match self.inner.advances.spend(&asked, Instant::now()) {
+            Some(ahead) => ahead,
+            None => {
+                let (ahead, answer) = oneshot::channel();
+                self.inner.line_up(Ask { buckets: asked, ahead });
+                // A request that stood in line while Redis fell silent has waited once already.
+                timeout(self.inner.patience, answer).await.ok()?.ok()?
+            }
+        };
+        Some(Answer::before(quotas.into_iter().zip(ahead)))
     }
 }
 
@@ -169,13 +190,27 @@ impl Inner {
             return;
         }
         let begun = Instant::now();
-        match self.ask(&group).await {
-            Ok(ahead) => {
-                let mut ahead = ahead.into_iter();
-                for ask in group {
-                    let own: Vec<u64> = ahead.by_ref().take(ask.buckets.len()).collect();
+        let keys = Keys::of(&group);
+        let worth: Vec<u32> = keys
+            .named
+            .iter()
+            .map(|named| self.advances.worth(named.key, named.quota, named.asks, begun))
+            .collect();
+        match self.ask(&keys.call(&group, &worth)).await {
+            Ok(numbers) => {
+                let mut numbers = numbers.into_iter();
+                let answers: Vec<Vec<u64>> = group
+                    .iter()
+                    .map(|ask| numbers.by_ref().take(ask.buckets.len()).collect())
+                    .collect();
+                for named in keys.named {
+                    let (Some(more), Some(ahead)) = (numbers.next(), numbers.next()) else { break };
+                    let more = u32::try_from(more).unwrap_or(0);
+                    self.advances.granted(named.key, more, ahead, begun);
+                }
+                for (ask, ahead) in group.into_iter().zip(answers) {
                     // Whoever is gone needs no answer.
-                    let _ = ask.ahead.send(own);
+                    let _ = ask.ahead.send(ahead);
                 }
             }
             Err(error) => self.stop_asking(begun, &error),
@@ -196,33 +231,71 @@ impl Inner {
     }
 
     /// Sent twice after a broken connection, it takes twice: too careful, not too much.
-    async fn ask(&self, group: &[Ask]) -> Result<Vec<u64>, QueueError> {
-        match self.link.query(&call("EVALSHA", &self.hash, group), self.patience).await {
+    async fn ask(&self, call: &Call) -> Result<Vec<u64>, QueueError> {
+        match self.link.query(&call.pipeline("EVALSHA", &self.hash), self.patience).await {
             // The server began without it, or was restarted.
             Err(QueueError::Refused(text)) if text.to_uppercase().contains("NOSCRIPT") => {
-                self.link.query(&call("EVAL", TAKE, group), self.patience).await
+                self.link.query(&call.pipeline("EVAL", TAKE), self.patience).await
             }
             answer => answer,
         }
-        .map(|(ahead,): (Vec<u64>,)| ahead)
+        .map(|(numbers,): (Vec<u64>,)| numbers)
     }
 }
 
-fn call(command: &str, script: &str, group: &[Ask]) -> Pipeline {
-    let (mut keys, mut numbers) = (Vec::new(), HashMap::new());
-    for (key, _) in group.iter().flat_map(|ask| &ask.buckets) {
-        numbers.entry(key.as_str()).or_insert_with(|| {
-            keys.push(key);
-            keys.len()
-        });
-    }
-    let mut pipeline = redis::pipe();
-    let call = pipeline.cmd(command).arg(script).arg(keys.len()).arg(keys);
-    for ask in group {
-        call.arg(ask.buckets.len());
-        for (key, quota) in &ask.buckets {
-            call.arg(numbers[key.as_str()]).arg(quota.interval()).arg(quota.burst());
+/// The keys of a group, each once.
+struct Keys<'a> {
+    named: Vec<Named<'a>>,
+    numbers: HashMap<&'a str, usize>,
+}
+
+struct Named<'a> {
+    key: &'a str,
+    quota: Quota,
+    /// How many requests of the group ask it.
+    asks: u32,
+}
+
+impl<'a> Keys<'a> {
+    fn of(group: &'a [Ask]) -> Self {
+        let mut keys = Self { named: Vec::new(), numbers: HashMap::new() };
+        for (key, quota) in group.iter().flat_map(|ask| &ask.buckets) {
+            let next = keys.named.len();
+            let number = *keys.numbers.entry(key).or_insert(next);
+            if number == next {
+                keys.named.push(Named { key, quota: *quota, asks: 0 });
+            }
+            keys.named[number].asks += 1;
         }
+        keys
     }
-    pipeline
+
+    fn call(&self, group: &[Ask], worth: &[u32]) -> Call {
+        let mut arguments = Vec::new();
+        for (named, worth) in self.named.iter().zip(worth) {
+            arguments.extend([named.quota.interval(), named.quota.whole(), u64::from(*worth)]);
+        }
+        for ask in group {
+            arguments.push(ask.buckets.len() as u64);
+            // Redis counts from one.
+            let numbers = ask.buckets.iter().map(|(key, _)| self.numbers[key.as_str()] as u64 + 1);
+            arguments.extend(numbers);
+        }
+        Call { keys: self.named.iter().map(|named| named.key.to_owned()).collect(), arguments }
+    }
+}
+
+/// What the script is called with.
+struct Call {
+    keys: Vec<String>,
+    arguments: Vec<u64>,
+}
+
+impl Call {
+    fn pipeline(&self, command: &str, script: &str) -> Pipeline {
+        let mut pipeline = redis::pipe();
+        let call = pipeline.cmd(command).arg(script).arg(self.keys.len());
+        call.arg(&self.keys).arg(&self.arguments);
+        pipeline
+    }
 }

@@ -117,3 +117,80 @@ async fn this_process_decides_alone_while_redis_is_away() {
     })
     .await;
 }
+
+/// How many scripts the server has run.
+async fn scripts(server: &Server) -> u64 {
+    let stats: String = server.command("INFO commandstats").await;
+    let calls = stats.lines().filter(|line| line.starts_with("cmdstat_eval"));
+    let count = |line: &str| line.split_once("calls=")?.1.split_once(',')?.0.parse::<u64>().ok();
+    calls.filter_map(count).sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "needs redis-server"]
+async fn what_is_taken_in_advance_breaks_no_limit() {
+    let server = Server::start().await;
+    let quota = Quota::per_minute(
+        NonZeroU32::new(240_000).unwrap(), // 4,000 a second
+        NonZeroU32::new(8_000).unwrap(),
+    );
+    let asked = ["a", "b"].map(|owner| Bucket { quota, ..bucket(owner, 1) });
+    let processes: Vec<Rates> = (0..4).map(|_| shared(&server)).collect();
+    for process in &processes {
+        until("it is shared", async || {
+            process.take(&[bucket("warm", 1_000)]).await;
+            server.command::<u64>("DBSIZE").await > 0
+        })
+        .await;
+    }
+    let before = scripts(&server).await;
+    let begun = tokio::time::Instant::now();
+    let clients = (0..32).map(|n| {
+        let (rates, asked) = (processes[n % 4].clone(), asked.clone());
+        tokio::spawn(async move {
+            let (mut admitted, mut refused) = (0_u64, 0_u64);
+            while begun.elapsed() < Duration::from_secs(4) {
+                match rates.take(&asked).await.retry_after {
+                    None => admitted += 1,
+                    Some(wait) => {
+                        refused += 1;
+                        tokio::time::sleep(wait).await;
+                    }
+                }
+            }
+            (admitted, refused)
+        })
+    });
+    let (mut admitted, mut refused) = (0, 0);
+    for client in futures::future::join_all(clients).await {
+        let (more, less) = client.unwrap();
+        (admitted, refused) = (admitted + more, refused + less);
+    }
+    let most = 8_000 + (begun.elapsed().as_secs_f64() * 4_000.0) as u64;
+    let asks = scripts(&server).await - before;
+    eprintln!("{admitted} of at most {most} admitted, {refused} refused, {asks} scripts");
+    assert!(admitted <= most, "{admitted} admitted, {most} allowed");
+    assert!(admitted * 10 > most * 9, "{admitted} admitted, {most} allowed");
+    assert!(refused > 0);
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn who_asks_often_is_not_asked_for_each_time() {
+    let server = Server::start().await;
+    let rates = shared(&server);
+    let quota =
+        Quota::per_minute(NonZeroU32::new(6_000_000).unwrap(), NonZeroU32::new(1 << 20).unwrap());
+    let asked = ["a", "b"].map(|owner| Bucket { quota, ..bucket(owner, 1) });
+    until("it is shared", async || {
+        rates.take(&asked).await;
+        server.command::<u64>("DBSIZE").await > 0
+    })
+    .await;
+    let before = scripts(&server).await;
+    for _ in 0..5_000 {
+        assert_eq!(rates.take(&asked).await.retry_after, None);
+    }
+    let asks = scripts(&server).await - before;
+    assert!(asks < 1_000, "{asks} scripts for 5,000 requests");
+}

@@ -184,6 +184,25 @@ pub async fn renew(
     Ok(renewed.rows_affected == 1)
 }
 
+/// The job as its holder's last change left it in the state `to`, under the lease that was kept.
+/// Asked when a change is answered with nothing: the change may have been written before, and its
+/// answer lost. Each change makes the epoch one greater, so nobody else can have made this one.
+///
+/// # Errors
+/// When the database fails.
+pub async fn changed_before(
+    db: &impl ConnectionTrait,
+    before: &JobRef,
+    to: JobState,
+) -> Result<Option<jobs::Model>, DbErr> {
+    jobs::Entity::find_by_id(before.id)
+        .filter(jobs::Column::Epoch.eq(before.epoch + 1))
+        .filter(jobs::Column::State.eq(to))
+        .filter(jobs::Column::LeaseUntil.is_not_null())
+        .one(db)
+        .await
+}
+
 pub(super) fn micros(span: Duration) -> i64 {
     Timestamp(0).after(span).0
 }
@@ -214,5 +233,5 @@ pub async fn next_due(db: &crate::Db, pool: &str) -> Result<Option<Timestamp>, c
         let row = read.query_one_raw(sql(read, text, [pool.into()])).await?;
         row.map_or(Ok(None), |row| row.try_get("", "due"))
     };
-    due.await.map_err(|error: DbErr| crate::WriteError::Db(std::sync::Arc::new(error)))
+    due.await.map_err(|error: DbErr| error.into())
 }

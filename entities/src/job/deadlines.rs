@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, ExprTrait, QueryFilter,
     QuerySelect,
+    sea_query::{LockBehavior, LockType},
 };
 
 use super::{
@@ -45,6 +46,8 @@ pub async fn end_overdue(
             .filter(these)
             .filter(jobs::Column::LeaseUntil.is_null())
             .limit(limit)
+            // As in [`rescue`]: all jobs before any wallet.
+            .lock_with_behavior(LockType::NoKeyUpdate, LockBehavior::SkipLocked)
             .all(tx)
             .await?;
         jobs.extend(found.into_iter().map(|job| ((job.workspace_id, job.id), job)));

@@ -1,8 +1,10 @@
 //! Taking back leases that have expired: their holder died, or froze.
 
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait,
-    QueryFilter, QueryOrder, QuerySelect, sea_query::Expr,
+    ActiveValue::Set,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect,
+    sea_query::{Expr, LockBehavior, LockType},
 };
 
 use super::{
@@ -35,6 +37,9 @@ pub async fn rescue(
         .filter(Expr::cust(format!("lease_until < {clock}")))
         .order_by_asc(jobs::Column::WorkspaceId)
         .limit(limit)
+        // All jobs before any wallet, in the order of all that changes many; whoever has one of
+        // them is not dead.
+        .lock_with_behavior(LockType::NoKeyUpdate, LockBehavior::SkipLocked)
         .all(tx)
         .await?;
     let mut effects = Effects::default();

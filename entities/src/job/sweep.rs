@@ -3,7 +3,10 @@
 use sea_orm::{ConnectionTrait, DbErr};
 
 use super::policy;
-use crate::{Effects, JobHint, Timestamp, db::sql};
+use crate::{
+    Effects, JobHint, Timestamp,
+    db::{skip_locked, sql},
+};
 
 /// The most hints pushed again at once.
 const LIMIT: usize = 1_000;
@@ -46,8 +49,10 @@ async fn push(
     let text = format!(
         "UPDATE jobs SET pushed_at = $1, pushes = {pushes} WHERE id IN (\
            SELECT id FROM jobs WHERE state = 'queued' AND dispatched_at IS NOT NULL AND ({due}) \
-           ORDER BY pushed_at LIMIT {LIMIT}) \
+           ORDER BY pushed_at LIMIT {LIMIT}{lock}) \
          AND state = 'queued' AND dispatched_at IS NOT NULL RETURNING pool, id, epoch, dispatched_at",
+        // What somebody is changing needs no push, and waiting for it could be waiting for each other.
+        lock = skip_locked(db.get_database_backend()),
     );
     let rows = db.query_all_raw(sql(db, text, [now.0.into()])).await?;
     let mut pushes = rows

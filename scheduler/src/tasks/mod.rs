@@ -105,9 +105,9 @@ impl Task {
                 return retention::spell(|| retention::uploads_leave(context, now)).await;
             }
             Self::UsageLog => {
-                retention::days_to_come(context, now).await.map_err(failed)?;
+                retention::days_to_come(context, now).await?;
                 let spell = retention::spell(|| retention::usage_log(context, now)).await;
-                return spell.map_err(failed);
+                return spell.map_err(WriteError::from);
             }
             Self::Rescue => {
                 write(context, move |tx| {
@@ -126,27 +126,29 @@ impl Task {
             }
             Self::Dispatch => {
                 let waiting = job::pools_with_waiting_jobs(context.db.read(), now).await;
-                let dispatch: BTreeSet<String> = waiting.map_err(failed)?.into_iter().collect();
+                let dispatch: BTreeSet<String> = waiting?.into_iter().collect();
                 context.perform(Effects { dispatch, ..Effects::default() });
                 Ok(())
             }
-            Self::Gauges => gauges(context).await.map_err(failed),
-            Self::Reconcile => check(context).await.map_err(failed),
+            Self::Gauges => gauges(context).await.map_err(WriteError::from),
+            Self::Reconcile => check(context).await.map_err(WriteError::from),
             Self::Erasures => erasure::round(context, now).await,
             Self::Exports => retention::exports_leave(context, now).await,
             Self::Forget => {
                 retention::forget_keys(context, now).await?;
-                accounts::forget_spending(context.db.write(), now).await.map_err(failed)?;
+                accounts::forget_spending(context.db.write(), now).await?;
                 erasure::logs_again(context, now).await?;
-                pools::forget_dead(context.db.write()).await.map_err(failed)
+                pools::forget_dead(context.db.write()).await.map_err(WriteError::from)
             }
-            Self::Accounts => retention::forget_accounts_past(context, now).await.map_err(failed),
+            Self::Accounts => {
+                retention::forget_accounts_past(context, now).await.map_err(WriteError::from)
+            }
             Self::Staging => {
                 retention::staging(context).await;
                 erasure::half_copies(context).await
             }
             // What somebody reads at the moment comes round again.
-            Self::Scrub => context.db.scrub().await.map(drop).map_err(failed),
+            Self::Scrub => context.db.scrub().await.map(drop).map_err(WriteError::from),
         };
         done.map(|()| false)
     }
@@ -162,10 +164,6 @@ pub(crate) async fn push_again(context: &Context, lost: Timestamp) -> Result<boo
     let all = effects.pushes.is_empty();
     context.perform(effects);
     Ok(all)
-}
-
-pub(crate) fn failed(error: DbErr) -> WriteError {
-    WriteError::Db(std::sync::Arc::new(error))
 }
 
 pub(crate) async fn write<F>(context: &Context, work: F) -> Result<(), WriteError>

@@ -12,7 +12,7 @@ use entities::{
 use sea_orm::DbErr;
 use tokio::time::{Duration, Instant};
 
-use super::{BATCH, failed, write};
+use super::{BATCH, write};
 
 /// How long one round deletes at most, before the scheduler sees to its other tasks.
 const SPELL: Duration = Duration::from_millis(250);
@@ -57,7 +57,7 @@ const FORGET_BATCH: u64 = 2_000;
 
 /// Deletes the content of jobs whose time is over.
 pub(super) async fn expire(context: &Context, now: Timestamp) -> Result<Batch, WriteError> {
-    let expired = job::expired(context.db.read(), BATCH, now).await.map_err(failed)?;
+    let expired = job::expired(context.db.read(), BATCH, now).await?;
     let mut done = Vec::new();
     let mut files = 0;
     for job in expired {
@@ -88,7 +88,7 @@ pub(super) async fn expire(context: &Context, now: Timestamp) -> Result<Batch, W
 
 /// Removes a small batch of uploads that are deleted or expired: files first, then their rows.
 pub(super) async fn uploads_leave(context: &Context, now: Timestamp) -> Result<Batch, WriteError> {
-    let leaving = uploads::leaving(context.db.read(), BATCH, now).await.map_err(failed)?;
+    let leaving = uploads::leaving(context.db.read(), BATCH, now).await?;
     let mut done = Vec::new();
     for (id, key) in leaving {
         match context.media.delete(&key).await {
@@ -133,7 +133,7 @@ pub(super) async fn usage_log(context: &Context, now: Timestamp) -> Result<Batch
 
 /// Deletes exports whose time is over: files first, then their rows.
 pub(super) async fn exports_leave(context: &Context, now: Timestamp) -> Result<(), WriteError> {
-    let leaving = privacy::expired_exports(context.db.read(), BATCH, now).await.map_err(failed)?;
+    let leaving = privacy::expired_exports(context.db.read(), BATCH, now).await?;
     let mut done = Vec::new();
     for export in leaving {
         match context.media.delete(MediaKey::export(export.id)).await {
@@ -146,7 +146,7 @@ pub(super) async fn exports_leave(context: &Context, now: Timestamp) -> Result<(
     if done.is_empty() {
         return Ok(());
     }
-    privacy::forget_exports(context.db.write(), &done).await.map_err(failed)?;
+    privacy::forget_exports(context.db.write(), &done).await?;
     context.metrics.retention_deleted("export", done.len());
     Ok(())
 }
@@ -155,7 +155,7 @@ pub(super) async fn exports_leave(context: &Context, now: Timestamp) -> Result<(
 pub(super) async fn forget_keys(context: &Context, now: Timestamp) -> Result<(), WriteError> {
     loop {
         let gone = job::forget_old_idempotency_keys(context.db.write(), FORGET_BATCH, now);
-        let gone = gone.await.map_err(failed)?;
+        let gone = gone.await?;
         context.metrics.retention_deleted("idempotency_key", usize::try_from(gone).unwrap_or(0));
         if gone < FORGET_BATCH {
             return Ok(());

@@ -39,7 +39,7 @@ async fn crash_test() {
         jobs: 2_000,
         users: 8,
         faults: 110,
-        gap: 1.5..3.0,
+        gap: 2.0..4.0,
         settled_within: Duration::from_secs(300),
         succeeded_percent: 97,
         long_freezes_until: Duration::MAX,

@@ -11,7 +11,7 @@ pub mod fal;
 pub mod huggingface;
 pub mod kie;
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -182,6 +182,19 @@ pub enum Callback {
     Later(String),
 }
 
+/// A limit on submits that all processes keep together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// What the limit is called where processes keep it.
+    pub name: &'static str,
+    /// So many submits.
+    pub count: NonZeroU32,
+    /// Within this time.
+    pub per: Duration,
+    /// How long room that was granted may wait for its submit.
+    pub slack: Duration,
+}
+
 /// What a provider can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capabilities {
@@ -216,6 +229,12 @@ pub trait Provider: Send + Sync + 'static {
 
     /// How often all processes together may look at calls within a second, where the provider says.
     fn looks_per_second(&self) -> Option<f64> {
+        None
+    }
+
+    /// How often all processes together may submit, where the provider says. The worker asks for
+    /// room before it claims a job, so that a job that has to wait is not taken from the queue.
+    fn pace(&self) -> Option<Pace> {
         None
     }
 

@@ -1,11 +1,17 @@
 //! queued -> submitting, and the attempts that are about to be made.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbErr, FromQueryResult, Value};
+use sea_orm::{
+    ConnectionTrait as _, DatabaseConnection, DbErr, FromQueryResult, QueryResult, Value,
+};
 use uuid::Uuid;
 
-use super::lanes::Step;
+use super::{clock::DbClock, lanes::Step};
 use crate::{
     JobHint, Timestamp,
     db::{now_sql, sql},
@@ -17,6 +23,10 @@ use crate::{
     tables::{attempts, jobs},
 };
 
+/// How long after it was sent a claim is still made. A database that stood still gets to statements
+/// whose senders may be dead by then: nobody would make those calls, and nobody could know that.
+const VALID: Duration = Duration::from_secs(2);
+
 /// A claim.
 #[derive(Debug)]
 pub(super) struct Claim {
@@ -24,6 +34,16 @@ pub(super) struct Claim {
     pub(super) attempt_id: AttemptId,
     pub(super) lease: Duration,
     pub(super) now: Timestamp,
+    /// By which it is told when it comes too late.
+    pub(super) clock: Arc<DbClock>,
+}
+
+/// What became of a claim.
+#[derive(Debug)]
+pub(super) enum Taken {
+    Claimed(Box<Claimed>),
+    /// The database got to it too late, or its clock was set: it is to be asked again.
+    Late,
 }
 
 /// The same hint may be there twice: one of its attempts is made. The state is compared in a way
@@ -38,7 +58,7 @@ WITH given AS MATERIALIZED (
         started_at = COALESCE(started_at, given.now), run_deadline = COALESCE(run_deadline,
             given.now + CASE kind WHEN 'video' THEN $6 ELSE $7 END)
     FROM given WHERE jobs.id = given.job_id AND jobs.epoch = given.epoch
-        AND state || '' = 'queued' AND dispatched_at IS NOT NULL
+        AND state || '' = 'queued' AND dispatched_at IS NOT NULL AND {clock} < $8
     RETURNING jobs.*, given.attempt_id, given.now,
         resolved->'routes'->route->>'provider' AS provider,
         resolved->'routes'->route->>'provider_model' AS provider_model
@@ -46,18 +66,21 @@ WITH given AS MATERIALIZED (
     INSERT INTO attempts (id, job_id, number, route, provider, provider_model, outcome, started_at)
     SELECT attempt_id, id, attempts, route, provider, provider_model, 'pending', now FROM claimed
 )
-SELECT * FROM claimed";
+SELECT claimed.*, {clock} AS shown FROM (VALUES (1)) AS always LEFT JOIN claimed ON true";
 
 impl Step for Claim {
-    type Done = Claimed;
+    type Done = Taken;
 
     fn key(&self) -> Uuid {
         self.hint.job_id.0
     }
 
-    async fn take(db: &DatabaseConnection, group: &[Self]) -> Result<Vec<Option<Claimed>>, DbErr> {
+    async fn take(db: &DatabaseConnection, group: &[Self]) -> Result<Vec<Option<Taken>>, DbErr> {
+        let Some(first) = group.first() else { return Ok(Vec::new()) };
+        let (clock, asked) = (&first.clock, Instant::now());
+        let deadline = clock.now().map_or(i64::MAX, |now| now.saturating_add(micros(VALID)));
         let text = TAKE.replace("{clock}", now_sql(db.get_database_backend()));
-        let values: [Value; 7] = [
+        let values: [Value; 8] = [
             group.iter().map(|claim| claim.hint.job_id.0).collect::<Vec<_>>().into(),
             group.iter().map(|claim| claim.hint.epoch).collect::<Vec<_>>().into(),
             group.iter().map(|claim| claim.attempt_id.0).collect::<Vec<_>>().into(),
@@ -65,36 +88,53 @@ impl Step for Claim {
             group.iter().map(|claim| claim.now.0).collect::<Vec<_>>().into(),
             micros(Kind::Video.run_time_limit()).into(),
             micros(Kind::Image.run_time_limit()).into(),
+            deadline.into(),
         ];
-        let mut claimed = HashMap::new();
+        let (mut claimed, mut shown) = (HashMap::new(), 0);
         for row in db.query_all_raw(sql(db, text, values)).await? {
-            let job = jobs::Model::from_query_result(&row, "")?;
-            let attempt = attempts::Model {
-                id: row.try_get("", "attempt_id")?,
-                job_id: job.id,
-                number: job.attempts,
-                route: job.route,
-                provider: row.try_get("", "provider")?,
-                provider_model: row.try_get("", "provider_model")?,
-                outcome: AttemptOutcome::Pending,
-                request_id: None,
-                handle: None,
-                started_at: row.try_get("", "now")?,
-                accepted_at: None,
-                finished_at: None,
-                cost_usd_micros: None,
-                billed_units_micros: None,
-            };
-            claimed.insert(attempt.id, Claimed { job, attempt: Some(attempt) });
+            shown = row.try_get("", "shown")?;
+            if let Some(attempt_id) = row.try_get::<Option<AttemptId>>("", "attempt_id")? {
+                let made = read(&row, attempt_id)?;
+                claimed.insert(attempt_id, made);
+            }
+        }
+        let late = shown >= deadline;
+        if late {
+            clock.forget();
+        } else {
+            clock.heard(shown, asked);
         }
         let mut answers = Vec::with_capacity(group.len());
         for claim in group {
-            answers.push(match claimed.remove(&claim.attempt_id) {
-                // Stale, or asked for again because the answer was lost.
+            let made = match claimed.remove(&claim.attempt_id) {
+                // Late or stale, or asked for again because the answer was lost.
                 None => claimed_before(db, claim.hint, claim.attempt_id).await?,
-                done => done,
-            });
+                made => made,
+            };
+            let made = made.map(|made| Taken::Claimed(Box::new(made)));
+            answers.push(made.or_else(|| late.then_some(Taken::Late)));
         }
         Ok(answers)
     }
+}
+
+fn read(row: &QueryResult, attempt_id: AttemptId) -> Result<Claimed, DbErr> {
+    let job = jobs::Model::from_query_result(row, "")?;
+    let attempt = attempts::Model {
+        id: attempt_id,
+        job_id: job.id,
+        number: job.attempts,
+        route: job.route,
+        provider: row.try_get("", "provider")?,
+        provider_model: row.try_get("", "provider_model")?,
+        outcome: AttemptOutcome::Pending,
+        request_id: None,
+        handle: None,
+        started_at: row.try_get("", "now")?,
+        accepted_at: None,
+        finished_at: None,
+        cost_usd_micros: None,
+        billed_units_micros: None,
+    };
+    Ok(Claimed { job, attempt: Some(attempt) })
 }

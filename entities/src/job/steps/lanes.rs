@@ -106,7 +106,7 @@ async fn run<S: Step>(db: Db, mut receiver: mpsc::Receiver<Pending<S>>) {
             Err(_) => {
                 for (step, answer) in steps.into_iter().zip(answers) {
                     let alone = S::take(db.groups(), std::slice::from_ref(&step)).await;
-                    let alone = alone.map_err(|error| WriteError::Db(Arc::new(error)));
+                    let alone = alone.map_err(WriteError::from);
                     drop(answer.send(alone.map(|done| done.into_iter().next().flatten())));
                 }
             }

@@ -12,16 +12,24 @@
 
 mod accept;
 mod claim;
+mod clock;
 mod lanes;
 mod ready;
 mod succeed;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use sea_orm::DatabaseBackend;
 
-use self::{accept::Accept, claim::Claim, lanes::Lanes, ready::Ready, succeed::Succeed};
-use super::{Acceptance, Claimed, JobRef, NewOutput, Usage};
+use self::{
+    accept::Accept,
+    claim::{Claim, Taken},
+    clock::DbClock,
+    lanes::Lanes,
+    ready::Ready,
+    succeed::Succeed,
+};
+use super::{Acceptance, Claimed, JobRef, JobState, NewOutput, Usage};
 use crate::{
     Db, Effects, JobHint, Timestamp, WriteError, Writer,
     ids::AttemptId,
@@ -41,6 +49,7 @@ pub struct Steps {
 #[derive(Debug, Clone)]
 struct AllLanes {
     claims: Lanes<Claim>,
+    clock: Arc<DbClock>,
     accepts: Lanes<Accept>,
     readies: Lanes<Ready>,
     successes: Lanes<Succeed>,
@@ -52,6 +61,7 @@ impl Steps {
     pub fn start(db: &Db, writer: Writer) -> Self {
         let lanes = (db.backend() == DatabaseBackend::Postgres).then(|| AllLanes {
             claims: Lanes::start(db),
+            clock: Arc::default(),
             accepts: Lanes::start(db),
             readies: Lanes::start(db),
             successes: Lanes::start(db),
@@ -72,7 +82,15 @@ impl Steps {
         route: RouteOf,
     ) -> Result<Option<Claimed>, WriteError> {
         if let Some(lanes) = &self.lanes {
-            return lanes.claims.write(Claim { hint, attempt_id, lease, now }).await;
+            loop {
+                let clock = Arc::clone(&lanes.clock);
+                let claim = Claim { hint, attempt_id, lease, now, clock };
+                match lanes.claims.write(claim).await? {
+                    Some(Taken::Late) => {}
+                    Some(Taken::Claimed(claimed)) => return Ok(Some(*claimed)),
+                    None => return Ok(None),
+                }
+            }
         }
         self.writer
             .run(hint.job_id.0, move |tx| {
@@ -112,7 +130,8 @@ impl Steps {
     }
 
     /// See [`super::media_ready`] and, for an answer that brought the result, `at_once`,
-    /// [`super::finished_at_once`].
+    /// [`super::finished_at_once`]. Asked again, because the answer was lost, it answers with what
+    /// was written then: the result that the caller holds may be nowhere else.
     ///
     /// # Errors
     /// When it is not known to be written.
@@ -125,17 +144,23 @@ impl Steps {
     ) -> Result<Option<jobs::Model>, WriteError> {
         let guard = JobRef::from(job);
         if let Some(lanes) = &self.lanes {
-            let moved = lanes.readies.write(Ready { guard, attempt_id, usage, at_once }).await?;
-            return Ok(moved.map(|moved| moved.apply(job.clone())));
+            let step = Ready { guard, attempt_id, usage, at_once };
+            if let Some(moved) = lanes.readies.write(step).await? {
+                return Ok(Some(moved.apply(job.clone())));
+            }
         }
         self.writer
             .run(job.workspace_id.0, move |tx| {
                 Box::pin(async move {
-                    match at_once {
+                    let moved = match at_once {
                         Some(now) => {
-                            super::finished_at_once(tx, &guard, attempt_id, usage, now).await
+                            super::finished_at_once(tx, &guard, attempt_id, usage, now).await?
                         }
-                        None => super::media_ready(tx, &guard, attempt_id, usage).await,
+                        None => super::media_ready(tx, &guard, attempt_id, usage).await?,
+                    };
+                    match moved {
+                        None => super::changed_before(tx, &guard, JobState::Storing).await,
+                        moved => Ok(moved),
                     }
                 })
             })

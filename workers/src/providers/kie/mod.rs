@@ -28,7 +28,7 @@ use std::{num::NonZeroU32, time::Duration};
 use async_trait::async_trait;
 use config::{
     clock::Clock,
-    limiter::{Limiter, Room},
+    limiter::Limiter,
     net::{self, Origins, Timeouts},
     settings::{self, BaseUrl},
 };
@@ -46,7 +46,8 @@ use self::{
     wire::{Created, State},
 };
 use super::{
-    Accepted, Call, Callback, CancelOutcome, Capabilities, Polled, Provider, Refusal, Submitted,
+    Accepted, Call, Callback, CancelOutcome, Capabilities, Pace, Polled, Provider, Refusal,
+    Submitted,
     answer::{Answer, is_plain_id},
 };
 use crate::retry::Retries;
@@ -65,6 +66,8 @@ const YOUNG: Duration = Duration::from_secs(60);
 const TASKS: NonZeroU32 = count(20);
 /// Within this time: theirs is 10 s; the rest is for calls that overtake each other on their way.
 const TASKS_PER: Duration = Duration::from_millis(10_500);
+/// How much of that rest a call may take to get out; the rest of it is for the network.
+const SLACK: Duration = Duration::from_millis(300);
 /// So many looks.
 const LOOKS: NonZeroU32 = count(10);
 /// Within this time: theirs is 1 s.
@@ -193,16 +196,15 @@ impl Provider for KieProvider {
         &self.retries
     }
 
+    fn pace(&self) -> Option<Pace> {
+        Some(Pace { name: "kieai:tasks", count: TASKS, per: TASKS_PER, slack: SLACK })
+    }
+
     fn submit_timeout(&self) -> Duration {
-        // The limiter is asked before.
         CALL + Duration::from_secs(3)
     }
 
     async fn submit(&self, call: &Call) -> Result<Submitted, Refusal> {
-        if let Room::RetryAfter(wait) = self.limiter.acquire("kieai:tasks", TASKS, TASKS_PER).await
-        {
-            return Err(Refusal::Throttled { retry_after: Some(wait) });
-        }
         let answer = self.ask(self.submission(call)).await?;
         let verdict = errors::verdict(&answer);
         if let Verdict::Good(data) = &verdict
