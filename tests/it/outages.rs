@@ -71,9 +71,11 @@ async fn submit_once(user: &Api, seed: usize) -> Answer {
 }
 
 async fn postgres_is_away_for_a_while() {
-    let options = Options { own_postgres: true, gateways: 2, schedulers: 2, ..Options::default() };
+    let env = vec![("TIKTOMATO__LIMITS__ANONYMOUS_PER_ADDRESS", "6".to_owned())];
+    let options =
+        Options { env, own_postgres: true, gateways: 2, schedulers: 2, ..Options::default() };
     let mut cluster = Cluster::start(Backend::Distributed, options).await;
-    let user = cluster.user(1_000_000);
+    let (user, stranger) = (cluster.user(1_000_000), cluster.user(1));
     // All connections of all pools have been used.
     let used = join_all((0..100).map(|n| submit_once(&user, n))).await;
     let mut ids: Vec<String> =
@@ -99,6 +101,10 @@ async fn postgres_is_away_for_a_while() {
         assert_eq!(answer.problem(503), "unavailable");
         let seconds: u64 = answer.header("retry-after").expect("Retry-After").parse().unwrap();
         assert!((1..=60).contains(&seconds), "{seconds}");
+    }
+    // Whose key no gateway has seen yet is not taken for nobody, of whom few may come.
+    for answer in join_all((0..10).map(|_| stranger.get("/v1/credits"))).await {
+        assert_eq!(answer.problem(503), "unavailable");
     }
     for ops in cluster.ops() {
         let ready = Answer::to(cluster.http.get(format!("{ops}/readyz"))).await.unwrap();
