@@ -11,6 +11,7 @@ use axum::{
 use config::context::Context;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
@@ -73,13 +74,18 @@ pub fn router(context: Context) -> Router {
     let app = App(Arc::new(shared));
     openapi::routes()
         .fallback(|| async { Problem::new(Code::NotFound, "There is nothing at this address.") })
-        .layer(middleware::from_fn_with_state(app.clone(), guard))
-        .layer(DefaultBodyLimit::max(body_limit))
-        .layer(middleware::from_fn_with_state(app.clone(), identify))
-        .layer(middleware::from_fn_with_state(limits, limit))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn_with_state(app.clone(), log))
-        .layer(middleware::from_fn_with_state(app.clone(), finish))
+        // From the outside in. Together they cost each request one copy of a boxed service; layer by
+        // layer, the router would make one for each layer, and each with all that is within it.
+        .layer(
+            ServiceBuilder::new()
+                .layer(middleware::from_fn_with_state(app.clone(), finish))
+                .layer(middleware::from_fn_with_state(app.clone(), log))
+                .layer(CatchPanicLayer::custom(panicked))
+                .layer(middleware::from_fn_with_state(limits, limit))
+                .layer(middleware::from_fn_with_state(app.clone(), identify))
+                .layer(DefaultBodyLimit::max(body_limit))
+                .layer(middleware::from_fn_with_state(app.clone(), guard)),
+        )
         .with_state(app)
 }
 

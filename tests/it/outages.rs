@@ -70,6 +70,32 @@ async fn submit_once(user: &Api, seed: usize) -> Answer {
     Answer::to(request).await.unwrap()
 }
 
+/// While PostgreSQL is away, every answer is a 503 that says when to come again, and nobody dies.
+async fn everything_says_so(cluster: &Cluster, user: &Api, stranger: &Api, path: &str) {
+    let answers = futures::join!(
+        submit_once(user, 0),
+        user.get(path),
+        user.get("/v1/credits"),
+        user.get("/v1/jobs"),
+    );
+    for answer in [answers.0, answers.1, answers.2, answers.3] {
+        assert_eq!(answer.problem(503), "unavailable");
+        let seconds: u64 = answer.header("retry-after").expect("Retry-After").parse().unwrap();
+        assert!((1..=60).contains(&seconds), "{seconds}");
+    }
+    // Whose key no gateway has seen yet is not taken for nobody, of whom few may come.
+    for answer in join_all((0..10).map(|_| stranger.get("/v1/credits"))).await {
+        assert_eq!(answer.problem(503), "unavailable");
+    }
+    for ops in cluster.ops() {
+        let ready = Answer::to(cluster.http.get(format!("{ops}/readyz"))).await.unwrap();
+        assert_eq!(ready.status, 503, "{ops}");
+        let lives = Answer::to(cluster.http.get(format!("{ops}/livez"))).await.unwrap();
+        assert_eq!(lives.status, 200, "{ops}");
+    }
+    cluster.all_live();
+}
+
 async fn postgres_is_away_for_a_while() {
     let env = vec![("TIKTOMATO__LIMITS__ANONYMOUS_PER_ADDRESS", "6".to_owned())];
     let options =
@@ -91,28 +117,7 @@ async fn postgres_is_away_for_a_while() {
 
     cluster.postgres.as_ref().unwrap().down();
     let path = format!("/v1/jobs/{}", ids[0]);
-    let answers = futures::join!(
-        submit_once(&user, 0),
-        user.get(&path),
-        user.get("/v1/credits"),
-        user.get("/v1/jobs"),
-    );
-    for answer in [answers.0, answers.1, answers.2, answers.3] {
-        assert_eq!(answer.problem(503), "unavailable");
-        let seconds: u64 = answer.header("retry-after").expect("Retry-After").parse().unwrap();
-        assert!((1..=60).contains(&seconds), "{seconds}");
-    }
-    // Whose key no gateway has seen yet is not taken for nobody, of whom few may come.
-    for answer in join_all((0..10).map(|_| stranger.get("/v1/credits"))).await {
-        assert_eq!(answer.problem(503), "unavailable");
-    }
-    for ops in cluster.ops() {
-        let ready = Answer::to(cluster.http.get(format!("{ops}/readyz"))).await.unwrap();
-        assert_eq!(ready.status, 503, "{ops}");
-        let lives = Answer::to(cluster.http.get(format!("{ops}/livez"))).await.unwrap();
-        assert_eq!(lives.status, 200, "{ops}");
-    }
-    cluster.all_live();
+    everything_says_so(&cluster, &user, &stranger, &path).await;
 
     cluster.postgres.as_ref().unwrap().up();
     let back = Instant::now();

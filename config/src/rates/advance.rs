@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use super::Quota;
 
 /// How long an advance may be used.
-const SPAN: Duration = Duration::from_millis(50);
+const SPAN: Duration = Duration::from_millis(100);
 
 /// Microseconds of `SPAN`.
 const SPAN_MICROS: u64 = SPAN.as_micros() as u64;
@@ -169,9 +169,9 @@ mod tests {
         assert_eq!(advances.worth("a", quota, 1, began), 0, "nothing is known of it");
         assert_eq!(advances.spend(&asked, began), None);
         let now = began + 10 * MILLI;
-        assert_eq!(advances.worth("a", quota, 9, now), 62, "10 in 10 ms, for 50 ms");
-        advances.granted("a", 62, 72_000, now);
-        // 10 of the moment and 62 to come, 1 ms each; 4 ms later it is 4 ms nearer to its whole.
+        assert_eq!(advances.worth("a", quota, 9, now), 125, "10 in 10 ms, for 100 ms");
+        advances.granted("a", 125, 135_000, now);
+        // 10 of the moment and 125 to come, 1 ms each; 4 ms later it is 4 ms nearer to its whole.
         assert_eq!(advances.spend(&asked, now + 4 * MILLI), Some(vec![6_000]));
         assert_eq!(advances.spend(&asked, now + 4 * MILLI), Some(vec![7_000]));
         let both = [asked[0].clone(), ("b".to_owned(), quota)];
@@ -191,10 +191,10 @@ mod tests {
             for _ in 0..50 {
                 assert_eq!(advances.worth("small", small, 1, now), 0);
             }
-            now += 100 * MILLI;
+            now += 200 * MILLI;
         }
         assert_eq!(shared(small), small);
-        assert_eq!(shared(large).burst(), 9_950, "what 50 ms bring is kept back");
+        assert_eq!(shared(large).burst(), 9_900, "what 100 ms bring is kept back");
         // Whoever has gone is forgotten.
         now += 2 * REMEMBERED;
         advances.worth("other", large, 1, now);

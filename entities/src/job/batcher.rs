@@ -109,6 +109,9 @@ impl Batcher {
     }
 }
 
+/// How often a group that still grows lets others run before it is written.
+const GATHERED: u32 = 3;
+
 /// Takes whatever waits; `false` when nobody will come any more. Everybody who can run now runs
 /// first: under load their jobs come along, and when it is quiet this costs nothing.
 async fn gather(
@@ -119,11 +122,17 @@ async fn gather(
     if waiting.recv_many(group, most).await == 0 {
         return false;
     }
-    tokio::task::yield_now().await;
-    while group.len() < most
-        && let Ok(next) = waiting.try_recv()
-    {
-        group.push(next);
+    for _ in 0..GATHERED {
+        let before = group.len();
+        tokio::task::yield_now().await;
+        while group.len() < most
+            && let Ok(next) = waiting.try_recv()
+        {
+            group.push(next);
+        }
+        if group.len() == before {
+            break;
+        }
     }
     true
 }

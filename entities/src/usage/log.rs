@@ -1,6 +1,10 @@
 //! Writing rows of the usage log, and deleting them when their time is over.
 
-use std::{collections::HashSet, net::IpAddr, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+    time::Duration,
+};
 
 use sea_orm::{ConnectionTrait, DatabaseBackend, DatabaseTransaction, DbErr, Value};
 use serde_json::json;
@@ -79,37 +83,79 @@ pub async fn write<S: std::hash::BuildHasher>(
     tx.commit().await
 }
 
-/// Arrays hold no nulls: a nil id and an empty text stand for none.
+/// Most requests of a batch differ only in their time: what they share is sent once. Arrays hold no
+/// nulls: a nil id and an empty text stand for none.
 async fn at_once(tx: &DatabaseTransaction, rows: &[UsageRow]) -> Result<(), DbErr> {
     // A crash may lose the last rows; nobody need wait for the disk.
     tx.execute_unprepared("SET LOCAL synchronous_commit = off").await?;
     let text = format!(
-        "INSERT INTO usage_log ({}) SELECT at, method, route, status, browser, address, \
-         NULLIF(key_id, $11), NULLIF(workspace_id, $11), NULLIF(user_id, $11), NULLIF(model, '') \
-         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS given ({})",
-        COLUMNS.join(", "),
+        "INSERT INTO usage_log ({}) SELECT given.at, method, route, status, browser, address, \
+         NULLIF(key_id, $12), NULLIF(workspace_id, $12), NULLIF(user_id, $12), NULLIF(model, '') \
+         FROM unnest($1, $2) AS given (at, kind) JOIN unnest($3, $4, $5, $6, $7, $8, $9, $10, $11) \
+         WITH ORDINALITY AS shared (method, route, status, browser, address, key_id, workspace_id, \
+         user_id, model, kind) ON shared.kind = given.kind",
         COLUMNS.join(", "),
     );
+    let (mut kinds, mut numbers, mut kind_of) = (Vec::new(), HashMap::new(), Vec::new());
+    for row in rows {
+        let kind = *numbers.entry(Kind::of(row)).or_insert_with(|| {
+            kinds.push(Kind::of(row));
+            kinds.len() as i64
+        });
+        kind_of.push(kind);
+    }
     let texts =
-        |of: fn(&UsageRow) -> String| -> Value { rows.iter().map(of).collect::<Vec<_>>().into() };
-    let ids = |of: fn(&UsageRow) -> Option<Uuid>| -> Value {
-        rows.iter().map(|row| of(row).unwrap_or_default()).collect::<Vec<_>>().into()
+        |of: fn(&Kind) -> String| -> Value { kinds.iter().map(of).collect::<Vec<_>>().into() };
+    let ids = |of: fn(&Kind) -> Option<Uuid>| -> Value {
+        kinds.iter().map(|kind| of(kind).unwrap_or_default()).collect::<Vec<_>>().into()
     };
-    let values: [Value; 11] = [
+    let values: [Value; 12] = [
         rows.iter().map(|row| row.at.0).collect::<Vec<_>>().into(),
-        texts(|row| row.method.to_owned()),
-        texts(|row| row.route.clone()),
-        rows.iter().map(|row| i32::from(row.status)).collect::<Vec<_>>().into(),
-        texts(|row| row.browser.to_owned()),
-        texts(|row| row.address.to_string()),
-        ids(|row| row.key_id.map(|id| id.0)),
-        ids(|row| row.workspace_id.map(|id| id.0)),
-        ids(|row| row.user_id.map(|id| id.0)),
-        texts(|row| row.model.clone().unwrap_or_default()),
+        kind_of.into(),
+        texts(|kind| kind.method.to_owned()),
+        texts(|kind| kind.route.to_owned()),
+        kinds.iter().map(|kind| i32::from(kind.status)).collect::<Vec<_>>().into(),
+        texts(|kind| kind.browser.to_owned()),
+        texts(|kind| kind.address.to_string()),
+        ids(|kind| kind.key_id.map(|id| id.0)),
+        ids(|kind| kind.workspace_id.map(|id| id.0)),
+        ids(|kind| kind.user_id.map(|id| id.0)),
+        texts(|kind| kind.model.unwrap_or_default().to_owned()),
         Uuid::nil().into(),
     ];
     tx.execute_raw(sql(tx, text, values)).await?;
     Ok(())
+}
+
+/// All of a row but its time.
+#[derive(PartialEq, Eq, Hash)]
+struct Kind<'a> {
+    method: &'static str,
+    route: &'a str,
+    status: u16,
+    browser: &'static str,
+    address: IpAddr,
+    key_id: Option<ApiKeyId>,
+    workspace_id: Option<WorkspaceId>,
+    user_id: Option<UserId>,
+    model: Option<&'a str>,
+}
+
+impl<'a> Kind<'a> {
+    fn of(row: &'a UsageRow) -> Self {
+        let UsageRow { at: _, method, route, status, browser, address, .. } = row;
+        Self {
+            method,
+            route,
+            status: *status,
+            browser,
+            address: *address,
+            key_id: row.key_id,
+            workspace_id: row.workspace_id,
+            user_id: row.user_id,
+            model: row.model.as_deref(),
+        }
+    }
 }
 
 /// One parameter for all rows: with one for each value, SQLite would look through all of them for
