@@ -71,7 +71,7 @@ async fn submit_once(user: &Api, seed: usize) -> Answer {
 }
 
 /// While PostgreSQL is away, every answer is a 503 that says when to come again, and nobody dies.
-async fn everything_says_so(cluster: &Cluster, user: &Api, stranger: &Api, path: &str) {
+async fn everything_says_so(cluster: &mut Cluster, user: &Api, stranger: &Api, path: &str) {
     let answers = futures::join!(
         submit_once(user, 0),
         user.get(path),
@@ -117,7 +117,7 @@ async fn postgres_is_away_for_a_while() {
 
     cluster.postgres.as_ref().unwrap().down();
     let path = format!("/v1/jobs/{}", ids[0]);
-    everything_says_so(&cluster, &user, &stranger, &path).await;
+    everything_says_so(&mut cluster, &user, &stranger, &path).await;
 
     cluster.postgres.as_ref().unwrap().up();
     let back = Instant::now();
