@@ -26,9 +26,21 @@ pub use remote::RedisLimiter;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Room {
     /// There is room, and it is taken.
-    Ok,
+    Ok(Grant),
     /// There is none; it may be asked again after this time.
     RetryAfter(Duration),
+}
+
+/// Room that was taken; by this its taker can take it anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grant(u64);
+
+impl Room {
+    /// Whether there is room.
+    #[must_use]
+    pub fn is_ok(&self) -> bool {
+        matches!(self, Self::Ok(_))
+    }
 }
 
 /// Grants calls. A clone is the same limiter.
@@ -59,33 +71,58 @@ impl Limiter {
     /// Takes room for one call under `key`, if fewer than `burst` were granted within the last
     /// `per`. Room that is taken is not given back.
     pub async fn acquire(&self, key: &str, burst: NonZeroU32, per: Duration) -> Room {
+        self.take(key, burst, per, None).await
+    }
+
+    /// Takes the room of `grant` anew, because its call goes out only now. There is room as long as
+    /// the grant counts; one that does not count any more is asked for like any other.
+    pub async fn renew(&self, key: &str, burst: NonZeroU32, per: Duration, grant: Grant) -> Room {
+        self.take(key, burst, per, Some(grant)).await
+    }
+
+    async fn take(&self, key: &str, burst: NonZeroU32, per: Duration, own: Option<Grant>) -> Room {
         match self {
-            Self::Local(limiter) => limiter.acquire(key, burst, per, Instant::now()),
-            Self::Redis(limiter) => limiter.acquire(key, burst, per).await,
+            Self::Local(limiter) => limiter.take(key, burst, per, own, Instant::now()),
+            Self::Redis(limiter) => limiter.take(key, burst, per, own).await,
         }
     }
 }
 
-/// The times of the last grants, by key; there are as many keys as limits.
+/// The last grants, by key; there are as many keys as limits.
 #[derive(Default)]
 pub struct LocalLimiter {
-    granted: Mutex<HashMap<String, VecDeque<Instant>>>,
+    granted: Mutex<HashMap<String, Grants>>,
+}
+
+/// The numbers and times of the last grants, in order.
+#[derive(Default)]
+struct Grants {
+    last: VecDeque<(u64, Instant)>,
+    next: u64,
 }
 
 impl LocalLimiter {
-    fn acquire(&self, key: &str, burst: NonZeroU32, per: Duration, now: Instant) -> Room {
+    fn take(
+        &self,
+        key: &str,
+        burst: NonZeroU32,
+        per: Duration,
+        own: Option<Grant>,
+        now: Instant,
+    ) -> Room {
         let mut all = self.granted.lock().unwrap_or_else(PoisonError::into_inner);
         let granted = all.entry(key.to_owned()).or_default();
-        while granted.front().is_some_and(|first| now.duration_since(*first) >= per) {
-            granted.pop_front();
-        }
-        match granted.front() {
-            Some(first) if granted.len() >= burst.get() as usize => {
+        granted.last.retain(|(number, at)| {
+            now.duration_since(*at) < per && own.is_none_or(|own| own.0 != *number)
+        });
+        match granted.last.front() {
+            Some((_, first)) if granted.last.len() >= burst.get() as usize => {
                 Room::RetryAfter(per.saturating_sub(now.duration_since(*first)))
             }
             _ => {
-                granted.push_back(now);
-                Room::Ok
+                granted.next += 1;
+                granted.last.push_back((granted.next, now));
+                Room::Ok(Grant(granted.next))
             }
         }
     }
@@ -107,15 +144,31 @@ mod tests {
     async fn room_comes_back_when_the_oldest_call_is_old_enough() {
         let limiter = Limiter::local();
         for _ in 0..20 {
-            assert_eq!(limiter.acquire("a", burst(20), PER).await, Room::Ok);
+            assert!(limiter.acquire("a", burst(20), PER).await.is_ok());
             tokio::time::advance(Duration::from_millis(100)).await;
         }
         let full = limiter.acquire("a", burst(20), PER).await;
         assert_eq!(full, Room::RetryAfter(Duration::from_secs(8)));
-        assert_eq!(limiter.acquire("b", burst(20), PER).await, Room::Ok, "another limit");
+        assert!(limiter.acquire("b", burst(20), PER).await.is_ok(), "another limit");
         tokio::time::advance(Duration::from_secs(8)).await;
-        assert_eq!(limiter.clone().acquire("a", burst(20), PER).await, Room::Ok);
+        assert!(limiter.clone().acquire("a", burst(20), PER).await.is_ok());
         assert!(matches!(limiter.acquire("a", burst(20), PER).await, Room::RetryAfter(_)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn room_that_is_taken_anew_counts_once_and_from_then_on() {
+        let limiter = Limiter::local();
+        let Room::Ok(grant) = limiter.acquire("a", burst(2), PER).await else { panic!("full") };
+        assert!(limiter.acquire("a", burst(2), PER).await.is_ok());
+        tokio::time::advance(Duration::from_secs(4)).await;
+        assert!(limiter.renew("a", burst(2), PER, grant).await.is_ok());
+        tokio::time::advance(Duration::from_secs(7)).await;
+        // The other one is forgotten; this one was sent seven seconds ago.
+        assert!(limiter.acquire("a", burst(2), PER).await.is_ok());
+        let full = limiter.acquire("a", burst(2), PER).await;
+        assert_eq!(full, Room::RetryAfter(Duration::from_secs(3)));
+        // A grant that does not count any more is no better than none.
+        assert!(!limiter.renew("a", burst(2), PER, grant).await.is_ok());
     }
 
     proptest! {
@@ -125,8 +178,8 @@ mod tests {
             let (mut now, mut granted) = (Instant::now(), Vec::new());
             for step in steps {
                 now += Duration::from_millis(step);
-                match limiter.acquire("x", burst(count), PER, now) {
-                    Room::Ok => granted.push(now),
+                match limiter.take("x", burst(count), PER, None, now) {
+                    Room::Ok(_) => granted.push(now),
                     Room::RetryAfter(wait) => {
                         prop_assert!(wait > Duration::ZERO && wait <= PER);
                         // What it says is true: a moment earlier there would be no room.

@@ -67,7 +67,7 @@ pub fn router(context: Context) -> Router {
     let limits = Limits::new(&context.settings);
     let callers = Callers::start(&context, draining.clone());
     let usage_log = UsageLog::start(&context);
-    let quotas = Quotas::new(&context.settings);
+    let quotas = Quotas::new(&context.settings, &context.rates);
     let google = Google::new(&context);
     let shared =
         Shared { context, waiters, callers, last_use, usage_log, quotas, google, draining };

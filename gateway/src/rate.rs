@@ -12,7 +12,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use config::{
-    rates::{Answer, Bucket, Quota},
+    rates::{Answer, Bucket, Quota, Rates},
     settings::Settings,
 };
 use entities::accounts::{Caller, Credential};
@@ -37,10 +37,10 @@ pub(crate) struct Quotas {
 }
 
 impl Quotas {
-    pub(crate) fn new(settings: &Settings) -> Self {
+    pub(crate) fn new(settings: &Settings, rates: &Rates) -> Self {
         let limits = &settings.limits;
         let burst = limits.burst;
-        let requests = |rate: u32| quota(rate, burst);
+        let requests = |rate: u32| quota(rate, burst).map(|quota| rates.kept(quota));
         Self {
             address: requests(limits.requests_per_address),
             anonymous: requests(limits.anonymous_per_address),
@@ -185,7 +185,11 @@ mod tests {
             .into_iter()
             .filter_map(|name| bucket(name, "x", quota(600, Duration::from_secs(10))))
             .collect();
-        let standing = |left, millis| Standing { left, whole_in: Duration::from_millis(millis) };
+        let standing = |left, millis| Standing {
+            left,
+            whole_in: Duration::from_millis(millis),
+            refuses_for: Duration::ZERO,
+        };
         let standings = vec![standing(99, 100), standing(0, 10_000)];
         let stand = Stand { buckets, answer: Answer { retry_after: None, standings } };
         let mut headers = HeaderMap::new();

@@ -1,5 +1,5 @@
 //! A process that is frozen in the midst of a transaction keeps its locks; the others must not
-//! wait for it for long.
+//! wait for it for long. And what a database gets to late may come from a process that is dead.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -14,7 +14,7 @@ use crate::harness::{
     Answer, Api, Backend, Cluster, Database, Options, eventually, sketch, uuid_of,
 };
 
-distributed!(a_frozen_gateway_holds_nobody_up);
+distributed!(a_frozen_gateway_holds_nobody_up, a_claim_that_comes_too_late_is_made_anew);
 
 const CLIENTS: usize = 32;
 
@@ -84,6 +84,52 @@ async fn a_frozen_gateway_holds_nobody_up() {
     for id in &ids {
         assert!(jobs.contains(&uuid_of(id)), "{id} is lost");
     }
+    database.close().await;
+    server.close().await;
+    cluster.finish().await;
+}
+
+/// A claim that has waited in the database for longer than two seconds is not made: its worker might
+/// not live any more. One that lives makes it anew, once, and at once.
+async fn a_claim_that_comes_too_late_is_made_anew() {
+    let options = Options { own_postgres: true, ..Options::default() };
+    let cluster = Cluster::start(Backend::Distributed, options).await;
+    let (user, server, database) =
+        (cluster.user(10_000), cluster.server().await, cluster.database().await);
+    // The worker knows what time it is there.
+    let first = user.submit(&json!({"seed": 1})).await;
+    user.until(&first, "succeeded").await;
+    cluster.signal("workers", "STOP");
+    let id = user.submit(&json!({"seed": 2})).await;
+    let row = format!("id = '{}'", uuid_of(&id));
+    eventually("it is handed out", async || {
+        let handed = format!("SELECT count(*) AS n FROM jobs WHERE {row} AND dispatched_at > 0");
+        (database.number(&handed).await == 1).then_some(())
+    })
+    .await;
+    let lock = format!(
+        "WITH held AS MATERIALIZED (SELECT id FROM jobs WHERE {row} FOR UPDATE) \
+         SELECT pg_sleep(4) FROM held",
+    );
+    let waits = async |what: &str| {
+        eventually(what, async || {
+            let sql = format!(
+                "SELECT count(*) AS n FROM pg_stat_activity WHERE {what} AND pid <> pg_backend_pid()",
+            );
+            (server.number(&sql).await > 0).then_some(())
+        })
+        .await;
+    };
+    let claim = async {
+        waits("wait_event = 'PgSleep'").await;
+        cluster.signal("workers", "CONT");
+        waits("wait_event_type = 'Lock' AND query LIKE '%''submitting''%'").await;
+    };
+    futures::join!(database.write(&lock), claim);
+    let free = Instant::now();
+    user.until(&id, "succeeded").await;
+    assert!(free.elapsed() < Duration::from_secs(4), "{:?}", free.elapsed());
+    assert_eq!(user.job(&id).await["attempts"].as_array().unwrap().len(), 1);
     database.close().await;
     server.close().await;
     cluster.finish().await;

@@ -33,7 +33,9 @@ async fn whoever_asks_too_often_is_told_when_to_come_back(backend: Backend) {
     assert_eq!(first.status, 200);
     let policy = first.header("ratelimit-policy").unwrap();
     assert!(policy.contains("\"key\";q=5;w=5"), "{policy}");
-    assert!(policy.contains("\"address\";q=5000;w=5, "), "{policy}");
+    // A bucket that gateways take from in advance holds what a tenth of a second brings less.
+    let held = if backend == Backend::Distributed { 4_900 } else { 5_000 };
+    assert!(policy.contains(&format!("\"address\";q={held};w=5, ")), "{policy}");
     assert!(first.header("ratelimit").unwrap().contains("\"key\";r=4;t=1"), "{first:?}");
     let mut admitted = 1;
     let refused = loop {

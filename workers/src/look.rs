@@ -141,6 +141,7 @@ impl Engine {
                 let wait = self.cadence.wait(poll_after);
                 self.again(job, Look::Running { progress }, wait).await
             }
+            Ok(Polled::NotAsked { retry_after }) => self.look_soon(job, retry_after).await,
             Ok(Polled::Finished(finished)) => self.finished(job, attempt, finished).await,
             Ok(Polled::Canceled) => {
                 let ending = if job.cancel_requested {
@@ -216,6 +217,7 @@ impl Engine {
         let Some(polled) = self.poll(job, &call, &accepted).await else { return Ok(()) };
         match polled {
             Ok(Polled::Finished(finished)) => self.store(job, attempt, finished).await,
+            Ok(Polled::NotAsked { retry_after }) => self.look_soon(job, retry_after).await,
             Ok(Polled::Running { .. }) | Err(_) => self.store_later(job, attempt).await,
             Ok(Polled::Canceled | Polled::Failed(..)) => self.media_lost(job, attempt).await,
         }
@@ -254,6 +256,12 @@ impl Engine {
         .await?;
         self.due.notify_one();
         Ok(())
+    }
+
+    /// There was no room for the look: again when there is, the later the more often that happens.
+    async fn look_soon(&self, job: &jobs::Model, retry_after: Duration) -> Result<(), WorkError> {
+        let own = policy::failed_poll_delay(job.polls, Self::dice());
+        self.again(job, Look::InVain, own.max(retry_after.mul_f64(1.0 + Self::dice()))).await
     }
 
     async fn again(&self, job: &jobs::Model, look: Look, wait: Duration) -> Result<(), WorkError> {

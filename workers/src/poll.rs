@@ -143,17 +143,14 @@ async fn still_leased(
     engine: &Engine,
     perhaps: Vec<job::Claimed>,
 ) -> Result<Vec<job::Claimed>, WriteError> {
-    let mut leased = Vec::new();
-    for claimed in perhaps {
-        let guard = claimed.job_ref();
-        let renewed = Engine::until_written(engine.lease, || async {
-            Ok(job::renew(engine.context.db.write(), &guard, engine.lease).await?)
-        });
-        if renewed.await? {
-            leased.push(claimed);
-        }
-    }
-    Ok(leased)
+    let asked = Engine::until_written(engine.lease, || async {
+        Ok(job::regain(engine.context.db.write(), &perhaps, engine.lease).await?)
+    });
+    let regained = tokio::select! {
+        regained = asked => regained?,
+        () = engine.context.shutdown.wait() => Vec::new(),
+    };
+    Ok(perhaps.into_iter().filter(|claimed| regained.contains(&claimed.id())).collect())
 }
 
 async fn until_due(engine: &Engine) -> Result<Duration, WriteError> {

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use config::limiter::Room;
+use config::limiter::{Grant, Room};
 use entities::{
     Effects, JobHint,
     catalogue::Resolved,
@@ -25,7 +25,7 @@ pub(crate) struct Admitted {
     /// It tries a half-open route.
     pub(crate) probe: bool,
     /// When room for its submit was granted, where the provider limits them.
-    room: Option<Instant>,
+    room: Option<(Grant, Instant)>,
 }
 
 impl Engine {
@@ -48,20 +48,20 @@ impl Engine {
         };
         let asked = Instant::now();
         match self.context.limiter.acquire(pace.name, pace.count, pace.per).await {
-            Room::Ok => Ok(Some(Admitted { probe, room: Some(asked) })),
+            Room::Ok(grant) => Ok(Some(Admitted { probe, room: Some((grant, asked)) })),
             Room::RetryAfter(wait) => self.no_room(&job, &resolved, wait).await.map(|()| None),
         }
     }
 
-    /// Asks for room again when what was granted has waited too long for its submit: the provider
-    /// would see it together with later ones. How long to wait if there is none.
+    /// Takes the room anew when it has waited too long for its submit: the provider would see it
+    /// together with later ones. How long to wait if there is none any more.
     pub(crate) async fn no_room_left(&self, admitted: Admitted) -> Option<Duration> {
-        let (pace, granted) = (self.provider.pace()?, admitted.room?);
+        let (pace, (grant, granted)) = (self.provider.pace()?, admitted.room?);
         if granted.elapsed() <= pace.slack {
             return None;
         }
-        match self.context.limiter.acquire(pace.name, pace.count, pace.per).await {
-            Room::Ok => None,
+        match self.context.limiter.renew(pace.name, pace.count, pace.per, grant).await {
+            Room::Ok(_) => None,
             Room::RetryAfter(wait) => Some(wait),
         }
     }

@@ -7,7 +7,7 @@
 //!
 //! No limit is broken by it. GCRA counts a request at the time of its taking, here up to `SPAN` before
 //! its use, so that a span of time may see what was taken `SPAN` earlier: buckets that may be taken
-//! from in advance therefore hold so much less ([`held`]). Nothing is taken in advance from a bucket
+//! from in advance therefore hold so much less ([`kept`]). Nothing is taken in advance from a bucket
 //! that is half empty, so that near its end a limit is exact.
 
 use std::{
@@ -32,17 +32,15 @@ const REMEMBERED: Duration = Duration::from_secs(2);
 /// The most of a bucket that is taken in advance at once: one part of so many.
 const PART: u64 = 32;
 
-/// What a bucket that may be taken from in advance holds; `None`: nothing is taken in advance from
-/// one that admits few or that fills up at once.
-fn held(quota: Quota) -> Option<Quota> {
+/// The fewest that are worth taking in advance: of fewer, most would be forfeited.
+const FEWEST: f64 = 3.0;
+
+/// What a bucket with this quota holds where it may be taken from in advance. Nothing is taken in
+/// advance from one that admits few or that fills up at once; it stays as it is.
+pub(super) fn kept(quota: Quota) -> Quota {
     let (burst, each) = (u64::from(quota.burst()), quota.interval());
     let lost = SPAN_MICROS.div_ceil(each);
-    (each * 4 <= SPAN_MICROS && lost * PART <= burst).then(|| quota.less(lost))
-}
-
-/// What the bucket holds where others may have taken from it in advance.
-pub(super) fn shared(quota: Quota) -> Quota {
-    held(quota).unwrap_or(quota)
+    if each * 4 <= SPAN_MICROS && lost * PART <= burst { quota.for_advances(lost) } else { quota }
 }
 
 /// One bucket's advance.
@@ -108,33 +106,49 @@ impl Advances {
     }
 
     /// How many are worth taking in advance from a bucket that is about to be asked for `asks`
-    /// requests: what would be asked within the span if it goes on as it went.
-    pub(super) fn worth(&self, key: &str, quota: Quota, asks: u32, now: Instant) -> u32 {
-        if held(quota).is_none() {
-            return 0;
+    /// requests: what would be asked within the span if it goes on as it went, less what is left.
+    pub(super) fn worth(&self, key: &str, quota: Quota, asks: u32, now: Instant) -> Worth {
+        if !quota.advances() {
+            return Worth::Nothing;
         }
         let mut kept = self.kept();
         kept.clean(now);
         let Some(advance) = kept.advances.get_mut(key) else {
             let new = Advance { left: 0, since: now, ahead: 0, asked: asks };
             kept.advances.insert(key.to_owned(), new);
-            return 0;
+            return Worth::Nothing;
         };
         advance.asked = advance.asked.saturating_add(asks);
+        if advance.is_good(now) {
+            return Worth::Enough;
+        }
         let gone = now.saturating_duration_since(advance.since).max(SPAN / 10);
         let expected = f64::from(advance.asked) * SPAN.as_secs_f64() / gone.as_secs_f64();
         let most = u32::try_from(u64::from(quota.burst()) / PART).unwrap_or(u32::MAX);
         // A little more, so that it lasts to the end of the span.
-        ((expected * 1.25) as u32).min(most)
+        let more = ((expected * 1.25) as u32).min(most);
+        if expected < FEWEST { Worth::Nothing } else { Worth::Some(more) }
     }
 
-    /// Notes what was asked of Redis at `since` and granted in advance.
+    /// Notes what was asked of Redis at `since` and granted in advance; none while another advance
+    /// is good.
     pub(super) fn granted(&self, key: &str, count: u32, ahead: u64, since: Instant) {
         let mut kept = self.kept();
-        if let Some(advance) = kept.advances.get_mut(key) {
+        if let Some(advance) = kept.advances.get_mut(key)
+            && !advance.is_good(since)
+        {
             *advance = Advance { left: count, since, ahead, asked: 0 };
         }
     }
+}
+
+/// What is worth taking in advance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Worth {
+    Nothing,
+    /// The last advance is still good.
+    Enough,
+    Some(u32),
 }
 
 impl Kept {
@@ -163,19 +177,23 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_asks_often_is_given_in_advance() {
-        let (advances, quota) = (Advances::default(), quota(60_000, 10_000));
+        let (advances, quota) = (Advances::default(), kept(quota(60_000, 10_000)));
+        assert_eq!(quota.burst(), 9_900, "what 100 ms bring is kept back");
         let asked = [("a".to_owned(), quota)];
         let began = Instant::now();
-        assert_eq!(advances.worth("a", quota, 1, began), 0, "nothing is known of it");
+        assert_eq!(advances.worth("a", quota, 1, began), Worth::Nothing, "nothing is known of it");
         assert_eq!(advances.spend(&asked, began), None);
         let now = began + 10 * MILLI;
-        assert_eq!(advances.worth("a", quota, 9, now), 125, "10 in 10 ms, for 100 ms");
+        assert_eq!(advances.worth("a", quota, 9, now), Worth::Some(125), "10 in 10 ms");
         advances.granted("a", 125, 135_000, now);
         // 10 of the moment and 125 to come, 1 ms each; 4 ms later it is 4 ms nearer to its whole.
         assert_eq!(advances.spend(&asked, now + 4 * MILLI), Some(vec![6_000]));
         assert_eq!(advances.spend(&asked, now + 4 * MILLI), Some(vec![7_000]));
         let both = [asked[0].clone(), ("b".to_owned(), quota)];
         assert_eq!(advances.spend(&both, now + 4 * MILLI), None, "all or nothing");
+        // Another ask finds the advance good, and does not take it away.
+        assert_eq!(advances.worth("a", quota, 1, now + 4 * MILLI), Worth::Enough);
+        advances.granted("a", 0, 1, now + 4 * MILLI);
         assert_eq!(advances.spend(&asked, now + 4 * MILLI), Some(vec![8_000]));
         assert_eq!(advances.spend(&asked, now + SPAN), None, "forfeited");
     }
@@ -183,18 +201,17 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_asks_seldom_or_of_a_small_bucket_is_not() {
         let (advances, large, small) =
-            (Advances::default(), quota(60_000, 10_000), quota(600, 100));
+            (Advances::default(), kept(quota(60_000, 10_000)), kept(quota(600, 100)));
+        assert_eq!(small, quota(600, 100));
         let mut now = Instant::now();
         for _ in 0..20 {
-            assert_eq!(advances.worth("large", large, 1, now), 0);
+            assert_eq!(advances.worth("large", large, 1, now), Worth::Nothing);
             advances.granted("large", 0, 0, now);
             for _ in 0..50 {
-                assert_eq!(advances.worth("small", small, 1, now), 0);
+                assert_eq!(advances.worth("small", small, 1, now), Worth::Nothing);
             }
-            now += 200 * MILLI;
+            now += 50 * MILLI;
         }
-        assert_eq!(shared(small), small);
-        assert_eq!(shared(large).burst(), 9_900, "what 100 ms bring is kept back");
         // Whoever has gone is forgotten.
         now += 2 * REMEMBERED;
         advances.worth("other", large, 1, now);

@@ -16,6 +16,8 @@ pub struct Quota {
     interval: u64,
     /// How many may come at once.
     burst: NonZeroU32,
+    /// Whether it holds so much less that requests may be taken in advance.
+    advances: bool,
 }
 
 impl Quota {
@@ -23,7 +25,7 @@ impl Quota {
     #[must_use]
     pub fn per_minute(rate: NonZeroU32, burst: NonZeroU32) -> Self {
         // Rounded up: never more than the rate.
-        Self { interval: MINUTE.div_ceil(u64::from(rate.get())), burst }
+        Self { interval: MINUTE.div_ceil(u64::from(rate.get())), burst, advances: false }
     }
 
     /// How many may come at once.
@@ -38,11 +40,17 @@ impl Quota {
         Duration::from_micros(self.whole())
     }
 
-    /// The same rate with `fewer` at once, but with one at least.
-    pub(super) fn less(self, fewer: u64) -> Self {
+    /// The same rate with `fewer` at once, but with one at least, for requests taken in advance.
+    pub(super) fn for_advances(self, fewer: u64) -> Self {
         let fewer = u32::try_from(fewer).unwrap_or(u32::MAX);
         let burst = self.burst.get().saturating_sub(fewer);
-        Self { burst: NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN), ..self }
+        let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
+        Self { burst, advances: true, ..self }
+    }
+
+    /// Whether requests may be taken in advance.
+    pub(super) fn advances(self) -> bool {
+        self.advances
     }
 
     /// The time that one request takes of it.
@@ -76,6 +84,7 @@ impl Quota {
         Standing {
             left: u32::try_from(left).unwrap_or(u32::MAX),
             whole_in: Duration::from_micros(ahead),
+            refuses_for: Duration::from_micros(self.wait(ahead)),
         }
     }
 }
@@ -87,6 +96,8 @@ pub struct Standing {
     pub left: u32,
     /// How long until it is whole again.
     pub whole_in: Duration,
+    /// How long it refuses whoever comes; nothing while something is left.
+    pub refuses_for: Duration,
 }
 
 #[cfg(test)]

@@ -105,6 +105,13 @@ impl Rates {
         Ok(Self { local: Arc::default(), shared, refused: Arc::default() })
     }
 
+    /// What a bucket with this quota holds here: where processes share buckets, and take from them in
+    /// advance, a little less.
+    #[must_use]
+    pub fn kept(&self, quota: Quota) -> Quota {
+        if self.shared.is_some() { advance::kept(quota) } else { quota }
+    }
+
     /// Takes one request from each bucket, or nothing from any.
     pub async fn take(&self, buckets: &[Bucket]) -> Answer {
         if buckets.is_empty() {
@@ -115,8 +122,8 @@ impl Rates {
             None => None,
         };
         let answer = shared.unwrap_or_else(|| self.local.take(buckets));
-        if let Some(wait) = answer.retry_after {
-            self.remember(buckets, &answer, wait);
+        if answer.retry_after.is_some() {
+            self.remember(buckets, &answer);
         }
         answer
     }
@@ -129,10 +136,11 @@ impl Rates {
         let end = *refused.get(&bucket.key())?;
         let wait = end.checked_duration_since(Instant::now()).filter(|wait| !wait.is_zero())?;
         let whole_in = wait + bucket.quota.window().saturating_sub(bucket.quota.each());
-        Some(Answer { retry_after: Some(wait), standings: vec![Standing { left: 0, whole_in }] })
+        let standing = Standing { left: 0, whole_in, refuses_for: wait };
+        Some(Answer { retry_after: Some(wait), standings: vec![standing] })
     }
 
-    fn remember(&self, buckets: &[Bucket], answer: &Answer, wait: Duration) {
+    fn remember(&self, buckets: &[Bucket], answer: &Answer) {
         let now = Instant::now();
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         if refused.len() >= REFUSALS {
@@ -142,11 +150,8 @@ impl Rates {
             return;
         }
         for (bucket, standing) in buckets.iter().zip(&answer.standings) {
-            if standing.left == 0 {
-                // With one bucket that refuses, this is its wait; with more, each has its own.
-                let whole = bucket.quota.window().saturating_sub(bucket.quota.each());
-                let own = standing.whole_in.saturating_sub(whole).min(wait);
-                refused.insert(bucket.key(), now + own);
+            if !standing.refuses_for.is_zero() {
+                refused.insert(bucket.key(), now + standing.refuses_for);
             }
         }
     }

@@ -21,7 +21,7 @@ use tokio::{
 
 use super::{
     Answer, Bucket, Quota,
-    advance::{Advances, shared},
+    advance::{Advances, Worth},
 };
 use crate::queue::{QueueError, RedisServer, link::Link};
 
@@ -131,8 +131,7 @@ impl RedisRates {
             return None;
         }
         let asked: Vec<(String, Quota)> =
-            buckets.iter().map(|bucket| (self.inner.key(bucket), shared(bucket.quota))).collect();
-        let quotas = asked.iter().map(|(_, quota)| *quota).collect::<Vec<_>>();
+            buckets.iter().map(|bucket| (self.inner.key(bucket), bucket.quota)).collect();
         let ahead = match self.inner.advances.spend(&asked, Instant::now()) {
             Some(ahead) => ahead,
             None => {
@@ -142,7 +141,7 @@ impl RedisRates {
                 timeout(self.inner.patience, answer).await.ok()?.ok()?
             }
         };
-        Some(Answer::before(quotas.into_iter().zip(ahead)))
+        Some(Answer::before(buckets.iter().map(|bucket| bucket.quota).zip(ahead)))
     }
 }
 
@@ -186,16 +185,22 @@ impl Inner {
 
     async fn answer(&self, mut group: Vec<Ask>) {
         group.retain(|ask| !ask.ahead.is_closed());
+        let begun = Instant::now();
+        // What the last answer brought may be enough for them.
+        let mut left = Vec::with_capacity(group.len());
+        for ask in group {
+            match self.advances.spend(&ask.buckets, begun) {
+                // Whoever is gone needs no answer.
+                Some(ahead) => drop(ask.ahead.send(ahead)),
+                None => left.push(ask),
+            }
+        }
+        let group = left;
         if group.is_empty() || self.pauses() {
             return;
         }
-        let begun = Instant::now();
         let keys = Keys::of(&group);
-        let worth: Vec<u32> = keys
-            .named
-            .iter()
-            .map(|named| self.advances.worth(named.key, named.quota, named.asks, begun))
-            .collect();
+        let worth = keys.worth(&group, &self.advances, begun);
         match self.ask(&keys.call(&group, &worth)).await {
             Ok(numbers) => {
                 let mut numbers = numbers.into_iter();
@@ -268,6 +273,26 @@ impl<'a> Keys<'a> {
             keys.named[number].asks += 1;
         }
         keys
+    }
+
+    /// How many of each key are taken in advance. A request uses advances only if all of its buckets
+    /// have one: what would not be used is not taken.
+    fn worth(&self, group: &[Ask], advances: &Advances, now: Instant) -> Vec<u32> {
+        let of = |named: &Named| advances.worth(named.key, named.quota, named.asks, now);
+        let all: Vec<Worth> = self.named.iter().map(of).collect();
+        let mut used = vec![0; all.len()];
+        for ask in group {
+            let numbers = || ask.buckets.iter().map(|(key, _)| self.numbers[key.as_str()]);
+            if numbers().any(|number| all[number] == Worth::Nothing) {
+                continue;
+            }
+            for number in numbers() {
+                if let Worth::Some(more) = all[number] {
+                    used[number] = more;
+                }
+            }
+        }
+        used
     }
 
     fn call(&self, group: &[Ask], worth: &[u32]) -> Call {

@@ -53,6 +53,6 @@ async fn a_limit_is_shared() {
     let server = Server::cluster().await;
     let limiter = Limiter::redis(server.url().as_str(), "x").unwrap();
     let minute = Duration::from_secs(60);
-    assert_eq!(limiter.acquire("kie", NonZeroU32::MIN, minute).await, Room::Ok);
+    assert!(limiter.acquire("kie", NonZeroU32::MIN, minute).await.is_ok());
     assert!(matches!(limiter.acquire("kie", NonZeroU32::MIN, minute).await, Room::RetryAfter(_)));
 }

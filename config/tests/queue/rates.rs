@@ -134,8 +134,9 @@ async fn what_is_taken_in_advance_breaks_no_limit() {
         NonZeroU32::new(240_000).unwrap(), // 4,000 a second
         NonZeroU32::new(8_000).unwrap(),
     );
-    let asked = ["a", "b"].map(|owner| Bucket { quota, ..bucket(owner, 1) });
     let processes: Vec<Rates> = (0..4).map(|_| shared(&server)).collect();
+    let quota = processes[0].kept(quota);
+    let asked = ["a", "b"].map(|owner| Bucket { quota, ..bucket(owner, 1) });
     for process in &processes {
         until("it is shared", async || {
             process.take(&[bucket("warm", 1_000)]).await;
@@ -172,6 +173,11 @@ async fn what_is_taken_in_advance_breaks_no_limit() {
     assert!(admitted <= most, "{admitted} admitted, {most} allowed");
     assert!(admitted * 10 > most * 9, "{admitted} admitted, {most} allowed");
     assert!(refused > 0);
+    // Whom a bucket of this kind refuses is remembered like any other.
+    let crowd = (0..20_000).map(|_| processes[0].take(&asked));
+    let answers = futures::future::join_all(crowd).await;
+    assert!(answers.iter().any(|answer| answer.retry_after.is_some()));
+    assert!(processes[0].refusal(&asked[0]).is_some());
 }
 
 #[tokio::test]
@@ -181,6 +187,7 @@ async fn who_asks_often_is_not_asked_for_each_time() {
     let rates = shared(&server);
     let quota =
         Quota::per_minute(NonZeroU32::new(6_000_000).unwrap(), NonZeroU32::new(1 << 20).unwrap());
+    let quota = rates.kept(quota);
     let asked = ["a", "b"].map(|owner| Bucket { quota, ..bucket(owner, 1) });
     until("it is shared", async || {
         rates.take(&asked).await;

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult,
+    ActiveValue::Set, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, FromQueryResult,
     QueryFilter, QueryOrder, sea_query::Expr,
 };
 
@@ -182,6 +182,32 @@ pub async fn renew(
         .exec(db)
         .await?;
     Ok(renewed.rows_affected == 1)
+}
+
+/// Which of the leases that [`lease_due`] gave were written; these are made longer. Asked when the
+/// answer to their commit was lost: the same epoch may since be another's, the same moment cannot.
+///
+/// # Errors
+/// When the database fails.
+pub async fn regain(
+    db: &impl ConnectionTrait,
+    perhaps: &[Claimed],
+    lease: Duration,
+) -> Result<Vec<JobId>, DbErr> {
+    let clock = now_sql(db.get_database_backend());
+    let leases = perhaps.iter().fold(Condition::any(), |any, claimed| {
+        let this = Condition::all()
+            .add(jobs::Column::Id.eq(claimed.job.id))
+            .add(jobs::Column::Epoch.eq(claimed.job.epoch))
+            .add(jobs::Column::LeaseUntil.eq(claimed.job.lease_until));
+        any.add(this)
+    });
+    let regained = jobs::Entity::update_many()
+        .col_expr(jobs::Column::LeaseUntil, Expr::cust(format!("{clock} + {}", micros(lease))))
+        .filter(leases)
+        .exec_with_returning(db)
+        .await?;
+    Ok(regained.into_iter().map(|job| job.id).collect())
 }
 
 /// The job as its holder's last change left it in the state `to`, under the lease that was kept.

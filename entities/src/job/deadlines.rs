@@ -45,17 +45,16 @@ pub async fn end_overdue(
         let found = jobs::Entity::find()
             .filter(these)
             .filter(jobs::Column::LeaseUntil.is_null())
-            .limit(limit)
+            .limit(limit.saturating_sub(jobs.len() as u64))
             // As in [`rescue`]: all jobs before any wallet.
             .lock_with_behavior(LockType::NoKeyUpdate, LockBehavior::SkipLocked)
             .all(tx)
             .await?;
         jobs.extend(found.into_iter().map(|job| ((job.workspace_id, job.id), job)));
     }
-    let most = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut effects = Effects::default();
     let mut count = 0;
-    for job in jobs.into_values().take(most) {
+    for job in jobs.into_values() {
         let outcome = match job.state {
             JobState::Uncertain => AttemptOutcome::Unknown,
             _ => AttemptOutcome::TimedOut,

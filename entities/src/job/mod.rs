@@ -41,7 +41,7 @@ pub mod view;
 pub use batcher::{Batcher, BatcherLimits, SubmitError};
 pub use cancel::cancel;
 pub use claim::{
-    Claimed, Lease, changed_before, claim, lease_due, lease_remaining, next_due, renew,
+    Claimed, Lease, changed_before, claim, lease_due, lease_remaining, next_due, regain, renew,
 };
 pub use deadlines::{end_overdue, forget_old_idempotency_keys};
 pub use decide::{Decision, Wallet, decide};

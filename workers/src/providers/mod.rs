@@ -112,6 +112,12 @@ pub enum Polled {
         /// When to look again.
         poll_after: Duration,
     },
+    /// The provider was not asked: our own limit on looks left no room. It is none of the looks that
+    /// a pool paces: a callback may have called for this one.
+    NotAsked {
+        /// When there is room.
+        retry_after: Duration,
+    },
     /// Done; here is the media.
     Finished(Finished),
     /// The provider confirms that it was canceled.

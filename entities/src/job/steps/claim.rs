@@ -46,7 +46,8 @@ pub(super) enum Taken {
     Late,
 }
 
-/// The same hint may be there twice: one of its attempts is made. The state is compared in a way
+/// The clock is read again behind the last claim: what was not made because it was too late, was too
+/// late by that clock. The same hint may be there twice: one of its attempts is made. The state is compared in a way
 /// that no partial index serves: each job is to be found by its id.
 const TAKE: &str = "
 WITH given AS MATERIALIZED (
@@ -66,7 +67,8 @@ WITH given AS MATERIALIZED (
     INSERT INTO attempts (id, job_id, number, route, provider, provider_model, outcome, started_at)
     SELECT attempt_id, id, attempts, route, provider, provider_model, 'pending', now FROM claimed
 )
-SELECT claimed.*, {clock} AS shown FROM (VALUES (1)) AS always LEFT JOIN claimed ON true";
+SELECT claimed.*, shown FROM (SELECT count(*), {clock} AS shown FROM claimed) AS ended
+LEFT JOIN claimed ON true";
 
 impl Step for Claim {
     type Done = Taken;
@@ -100,7 +102,7 @@ impl Step for Claim {
         }
         let late = shown >= deadline;
         if late {
-            clock.forget();
+            clock.set(shown);
         } else {
             clock.heard(shown, asked);
         }

@@ -35,8 +35,9 @@ impl DbClock {
         }
     }
 
-    /// What was known turned out to be wrong.
-    pub(super) fn forget(&self) {
-        *self.heard_last() = None;
+    /// It showed `shown` a moment ago, whatever was known before. Too little rather than too much:
+    /// by as much as the answer took.
+    pub(super) fn set(&self, shown: i64) {
+        *self.heard_last() = Some((shown, Instant::now()));
     }
 }

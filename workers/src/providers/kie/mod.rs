@@ -219,10 +219,7 @@ impl Provider for KieProvider {
     async fn poll(&self, call: &Call, accepted: &Accepted) -> Result<Polled, Refusal> {
         let record = match self.record(&accepted.request_id).await? {
             Look::Task(record) => record,
-            Look::NoRoom(wait) => {
-                let poll_after = wait.mul_f64(1.0 + config::random::dice());
-                return Ok(Polled::Running { progress: None, poll_after });
-            }
+            Look::NoRoom(retry_after) => return Ok(Polled::NotAsked { retry_after }),
             Look::No(NoTask::LookAgain(refusal)) => return Err(refusal),
             Look::No(NoTask::Failed(refusal)) => {
                 return Ok(Polled::Failed(refusal, Usage::UNKNOWN));
