@@ -7,6 +7,7 @@
 //! | `tls` | certificates for clients that insist on TLS |
 //! | `faults` | rules: what goes wrong, for which request, how often |
 //! | `record` | every accepted request and what it costs |
+//! | `admin` | looking at what a simulator did, and telling it what to do |
 //! | `media` | pictures and short films |
 //! | `fal` | fal.ai's queue |
 //! | `huggingface` | Hugging Face's hub and router, and the providers behind it |
@@ -16,6 +17,7 @@
 //! `cargo run -p sim -- fal --port 9300` starts one by hand. What it did is at `/admin/requests`;
 //! `/admin/rules` says what shall go wrong. Everything is in memory and ends with the process.
 
+mod admin;
 pub mod fal;
 pub mod faults;
 pub mod google;

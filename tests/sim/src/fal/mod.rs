@@ -25,6 +25,7 @@ use self::{fault::Fault, request::Request, webhook::Signer};
 pub use webhook::TRIES;
 
 use crate::{
+    admin::reporter,
     faults::Rules,
     record::{Entry, Record},
     serve::{self, Door, Server},
@@ -72,16 +73,7 @@ pub async fn start() -> io::Result<(Fal, Server)> {
 ///
 /// # Errors
 /// When no key for signatures can be made.
-#[expect(clippy::disallowed_methods, reason = "its client calls whoever asked to be called")]
 pub fn start_as(door: Door, key: &str, user_id: &str) -> io::Result<(Fal, Server)> {
-    // Another test may have done it.
-    drop(rustls::crypto::ring::default_provider().install_default());
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .timeout(Duration::from_secs(15))
-        .build()
-        .map_err(io::Error::other)?;
     let fal = Fal(Arc::new(Inner {
         base: door.base().to_owned(),
         key: key.to_owned(),
@@ -94,7 +86,7 @@ pub fn start_as(door: Door, key: &str, user_id: &str) -> io::Result<(Fal, Server
         queued: Default::default(),
         held: AtomicBool::new(false),
         locked: AtomicBool::new(false),
-        client,
+        client: reporter()?,
     }));
     let server = serve::serve(door, http::router(fal.clone()));
     Ok((fal, server))

@@ -1,74 +1,59 @@
-//! What no real service has: looking at what it did, and telling it what to do next.
+//! What kie.ai's simulator does besides what all do ([`crate::admin`]).
 
 use axum::{
-    Json, Router,
+    Router,
     extract::{Path, State},
-    response::IntoResponse,
-    routing::{delete, get, post},
+    routing::post,
 };
 use http::StatusCode;
-use serde_json::json;
 
 use super::{Kie, fault::Fault};
-use crate::faults::Rule;
+use crate::{
+    admin::{self, Simulated},
+    faults::Rules,
+    record::Entry,
+};
+
+impl Simulated for Kie {
+    type Fault = Fault;
+
+    fn rules(&self) -> &Rules<Fault> {
+        self.rules()
+    }
+
+    fn accepted(&self) -> Vec<Entry> {
+        self.accepted()
+    }
+
+    fn counted(&self) -> Vec<(&'static str, usize)> {
+        vec![("refused", self.refused())]
+    }
+
+    fn hold(&self, hold: bool) {
+        self.hold(hold);
+    }
+
+    fn lock(&self, lock: bool) {
+        self.lock(lock);
+    }
+
+    async fn let_finish(&self) {
+        self.let_finish().await;
+    }
+
+    fn expire(&self) {
+        self.expire();
+    }
+}
 
 /// | route | |
 /// |---|---|
-/// | `GET /requests` | everything that was accepted, with what it costs |
-/// | `POST /rules`, `DELETE /rules` | what shall go wrong |
-/// | `POST /hold/{true,false}` | new tasks wait until `POST /finish` |
-/// | `POST /finish` | ends every task |
-/// | `POST /lock/{true,false}` | the account |
 /// | `POST /sign/{true,false}` | whether callbacks are signed |
-/// | `POST /expire` | results are gone |
 pub(super) fn router() -> Router<Kie> {
-    Router::new()
-        .route("/requests", get(requests))
-        .route("/rules", post(add).merge(delete(clear)))
-        .route("/hold/{on}", post(hold))
-        .route("/finish", post(finish))
-        .route("/lock/{on}", post(lock))
-        .route("/sign/{on}", post(sign))
-        .route("/expire", post(expire))
-}
-
-async fn requests(State(kie): State<Kie>) -> impl IntoResponse {
-    let requests = kie.accepted();
-    let billed: f64 = requests.iter().map(|request| request.billed_units).sum();
-    Json(json!({"requests": requests, "billed_units": billed, "refused": kie.refused()}))
-}
-
-async fn add(State(kie): State<Kie>, Json(rule): Json<Rule<Fault>>) -> StatusCode {
-    kie.rules().add(rule);
-    StatusCode::NO_CONTENT
-}
-
-async fn clear(State(kie): State<Kie>) -> StatusCode {
-    kie.rules().clear();
-    StatusCode::NO_CONTENT
-}
-
-async fn hold(State(kie): State<Kie>, Path(on): Path<bool>) -> StatusCode {
-    kie.hold(on);
-    StatusCode::NO_CONTENT
-}
-
-async fn finish(State(kie): State<Kie>) -> StatusCode {
-    kie.let_finish().await;
-    StatusCode::NO_CONTENT
-}
-
-async fn lock(State(kie): State<Kie>, Path(on): Path<bool>) -> StatusCode {
-    kie.lock(on);
-    StatusCode::NO_CONTENT
+    admin::router::<Kie>().route("/sign/{on}", post(sign))
 }
 
 async fn sign(State(kie): State<Kie>, Path(on): Path<bool>) -> StatusCode {
     kie.sign(on);
-    StatusCode::NO_CONTENT
-}
-
-async fn expire(State(kie): State<Kie>) -> StatusCode {
-    kie.expire();
     StatusCode::NO_CONTENT
 }

@@ -27,6 +27,7 @@ use self::{fault::Fault, task::Task};
 pub use callback::TRIES;
 
 use crate::{
+    admin::reporter,
     faults::Rules,
     record::{Entry, Record},
     serve::{self, Door, Server},
@@ -80,16 +81,7 @@ pub async fn start(port: u16) -> io::Result<(Kie, Server)> {
 ///
 /// # Errors
 /// When no client for callbacks can be made.
-#[expect(clippy::disallowed_methods, reason = "its client calls whoever asked to be called")]
 pub fn start_behind(door: Door) -> io::Result<(Kie, Server)> {
-    // Another test may have done it.
-    drop(rustls::crypto::ring::default_provider().install_default());
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .timeout(Duration::from_secs(15))
-        .build()
-        .map_err(io::Error::other)?;
     let kie = Kie(Arc::new(Inner {
         base: door.base().to_owned(),
         rules: Rules::default(),
@@ -102,7 +94,7 @@ pub fn start_behind(door: Door) -> io::Result<(Kie, Server)> {
         held: AtomicBool::new(false),
         locked: AtomicBool::new(false),
         signed: AtomicBool::new(false),
-        client,
+        client: reporter()?,
     }));
     let server = serve::serve(door, http::router(kie.clone()));
     Ok((kie, server))
