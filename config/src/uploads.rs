@@ -136,7 +136,7 @@ pub async fn take(context: &Context, owner: Owner, text: &str) -> Result<Taken, 
     if text.starts_with("upload_") {
         let id = text.parse().map_err(|_| TakeError::NoUpload)?;
         let now = context.clock.now();
-        let found = uploads::get(context.db.read(), owner.workspace_id, id, now).await?;
+        let found = uploads::usable(context.db.read(), owner.workspace_id, id, now).await?;
         return found.map(|_| Taken { id, is_new: false }).ok_or(TakeError::NoUpload);
     }
     let scheme = text.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());

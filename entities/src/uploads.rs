@@ -134,7 +134,22 @@ pub async fn arrived(
     Ok(rows.into_iter().next())
 }
 
-/// The workspace's upload, while it can be used.
+/// The workspace's upload that a new job may use: its own time is not over, so that using it again
+/// and again does not keep it for ever.
+///
+/// # Errors
+/// When the database fails.
+pub async fn usable(
+    db: &impl ConnectionTrait,
+    workspace_id: WorkspaceId,
+    id: UploadId,
+    now: Timestamp,
+) -> Result<Option<uploads::Model>, DbErr> {
+    let found = get(db, workspace_id, id, now).await?;
+    Ok(found.filter(|upload| upload.expires_at > now))
+}
+
+/// The workspace's upload, while it is shown: for its own time, and as long as a job's content has it.
 ///
 /// # Errors
 /// When the database fails.

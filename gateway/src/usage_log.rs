@@ -97,8 +97,11 @@ pub(crate) async fn log(State(app): State<App>, mut request: Request, next: Next
     let response = next.run(request).await;
     // Files, pages and providers' reports are no use of the API.
     let route = route.as_ref().map(MatchedPath::as_str).filter(|route| route.starts_with("/v1"));
+    // Of somebody who is too young nothing is kept, not even that they came.
+    let too_young = response.extensions().get::<Problem>().is_some_and(Problem::is_too_young);
     if let Some(route) = route
         && app.context.settings.limits.usage_log
+        && !too_young
     {
         let caller = visit.0.caller.get();
         let row = UsageRow {

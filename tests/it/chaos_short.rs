@@ -13,7 +13,8 @@ async fn crash_test() {
         faults: 12,
         gap: 0.8..1.6,
         settled_within: Duration::from_secs(75),
-        succeeded_percent: 97,
+        // In the long form 97. Here one kill finds one call in twenty under way.
+        succeeded_percent: 95,
         long_freezes_until: Duration::from_secs(6),
         hugging_face: false,
     })

@@ -304,6 +304,15 @@ async fn a_new_address_counts_once_it_is_proven(backend: Backend) {
     // An address that somebody has cannot be told from a free one by who asks; its owner is written to.
     let account = patch(json!({"email": taken.email, "password": password})).await.expect(200);
     assert_eq!(account["email"], new, "{account}");
+    assert_eq!(account["pending_email"], taken.email.as_str(), "{account}");
     cluster.mail(&taken.email, 1).await;
+    // Nobody's mailbox can be filled by it.
+    let mut answers = Vec::new();
+    for _ in 0..20 {
+        answers
+            .push(patch(json!({"email": "free@example.com", "password": password})).await.status);
+    }
+    assert_eq!(answers[0], 200);
+    assert_eq!(*answers.last().unwrap(), 429, "{answers:?}");
     cluster.finish().await;
 }

@@ -125,6 +125,8 @@ async fn nothing_of_somebody_too_young_is_kept(backend: Backend) {
     let cookie = child.cookie_header().unwrap();
     assert_eq!(cookie, "__Host-tt_age=1", "it says nothing more");
     let database = cluster.database().await;
+    cluster.stop().await;
+    cluster.start_all().await;
     for table in ["users", "sign_ups", "mails", "throttles", "audit_events", "sessions"] {
         let sql = format!("SELECT count(*) AS n FROM {table}");
         // The demo account, and that its key was made.
@@ -132,6 +134,8 @@ async fn nothing_of_somebody_too_young_is_kept(backend: Backend) {
         let expected = i64::from(demo);
         assert_eq!(database.number(&sql).await, expected, "{table}");
     }
+    let came = "SELECT count(*) AS n FROM usage_log WHERE route LIKE '/v1/auth%'";
+    assert_eq!(database.number(came).await, 0, "not even that they came");
     database.close().await;
     let logs = cluster.logs();
     cluster.stop().await;

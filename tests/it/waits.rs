@@ -15,6 +15,7 @@ use crate::harness::{Answer, Api, Backend, Cluster, Options, eventually, within}
 
 distributed!(
     places_in_the_queue_are_right,
+    others_turns_come_between,
     a_waiting_time_is_foretold,
     other_gateways_answer_at_once,
     thousands_wait_without_polling
@@ -82,6 +83,31 @@ async fn places_in_the_queue_are_right() {
     }
     other.until(&late, "succeeded").await;
     gauges_become(&cluster, 0, 0).await;
+    cluster.finish().await;
+}
+
+/// Three tenants wait for slots: their turns alternate.
+async fn others_turns_come_between() {
+    let mut cluster = two_gateways().await;
+    let tenants: Vec<Api> = (0..3).map(|_| cluster.user(100_000)).collect();
+    cluster.kill("workers");
+    let mut ids = Vec::new();
+    for tenant in &tenants {
+        for n in 0..LIMIT + 4 {
+            ids.push(tenant.submit(&json!({"seed": n})).await);
+        }
+    }
+    gauges_become(&cluster, 3 * LIMIT, 12).await;
+    // Before the first that waits, one of each other's may go; before the last, all four of each.
+    let places = [(LIMIT, 3 * LIMIT + 3), (LIMIT + 3, 3 * LIMIT + 3 + 8 + 1)];
+    for (n, position) in places {
+        let job = tenants[0].job(&ids[n]).await;
+        assert_eq!(job["queue"]["position"], position, "{job}");
+    }
+    cluster.start_all().await;
+    for (n, id) in ids.iter().enumerate() {
+        tenants[n / (LIMIT + 4)].until(id, "succeeded").await;
+    }
     cluster.finish().await;
 }
 

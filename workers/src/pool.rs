@@ -57,6 +57,14 @@ pub async fn run(
                 needed: needed.as_secs(),
             });
         }
+        if context.settings.workers.grace < provider.submit_timeout() {
+            let (pool, needed) = (&size.name, provider.submit_timeout().as_secs());
+            tracing::warn!(
+                pool,
+                needed,
+                "workers.grace_seconds is shorter than a call may take: a stop can lose its answer"
+            );
+        }
         provider.retries().count_in(context.metrics.clone());
         let engine = Engine {
             context: context.clone(),

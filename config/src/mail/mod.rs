@@ -53,6 +53,22 @@ pub enum MailError {
     File(#[from] lettre::transport::file::Error),
 }
 
+impl MailError {
+    /// What a log may hold of it: a mail server's own words usually name the recipient.
+    fn told(&self) -> String {
+        match self {
+            Self::Smtp(error) => match error.status() {
+                Some(code) => format!("the mail server answered {code}"),
+                None if error.is_timeout() => "the mail server did not answer in time".to_owned(),
+                None => "there was no conversation with the mail server".to_owned(),
+            },
+            Self::Settings(_) | Self::Folder(..) | Self::Message(_) | Self::File(_) => {
+                self.to_string()
+            }
+        }
+    }
+}
+
 #[derive(Clone)]
 enum Way {
     Smtp(AsyncSmtpTransport<Tokio1Executor>),
@@ -119,7 +135,7 @@ impl Mailer {
                 Ok(()) => mail::sent(db.write(), id).await?,
                 Err(error) => {
                     // Neither the address nor the words: a log is no place for either.
-                    tracing::warn!(%id, attempts, template = ready.template.name(), %error, "a mail was not sent; it comes again");
+                    tracing::warn!(%id, attempts, template = ready.template.name(), error = error.told(), "a mail was not sent; it comes again");
                     mail::failed(db.write(), id, attempts, clock.now()).await?;
                 }
             }

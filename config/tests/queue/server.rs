@@ -52,7 +52,7 @@ impl Server {
         let folder = TempDir::new().unwrap();
         let arguments = ["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]
             .into_iter()
-            .chain(["--appendonly", "yes", "--enable-debug-command", "local"])
+            .chain(["--appendonly", "yes"])
             .map(ToOwned::to_owned)
             .collect();
         Self { port, folder, arguments, process: None }

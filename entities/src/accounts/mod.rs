@@ -23,7 +23,7 @@ pub use people::{
     AccountError, NewUser, PersonalWorkspace, canonical, create_user, find_by_email,
     find_workspace, personal_workspace, wallet,
 };
-pub use recovery::{ask_reset, change_password, reset_password, set_password_hash};
+pub use recovery::{ask_reset, change_password, rehash, reset_password, still_has_password};
 pub use sessions::{
     Method, SessionSecret, SessionTerms, delete_old_sessions, end_presented_session, end_session,
     end_sessions, find_session, list_sessions, session, start_session, touch_session,

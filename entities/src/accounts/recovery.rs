@@ -1,8 +1,10 @@
 //! New passwords: by a link that came by mail, or by whoever knows the old one.
 
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait,
-    QueryFilter, sea_query::Expr,
+    ActiveValue::Set,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter,
+    QuerySelect,
+    sea_query::{Expr, LockType},
 };
 use serde_json::json;
 
@@ -86,11 +88,48 @@ async fn replace_password(
     Ok(())
 }
 
-/// Stores a hash, such as the same password's with today's parameters.
+/// Stores the same password's hash with today's parameters, unless the password was changed since
+/// `old` was read. Whether it was stored.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn set_password_hash(
+pub async fn rehash(
+    db: &impl ConnectionTrait,
+    user_id: UserId,
+    old: &str,
+    new: &str,
+) -> Result<bool, DbErr> {
+    let stored = users::Entity::update_many()
+        .col_expr(users::Column::PasswordHash, Expr::value(new))
+        .filter(users::Column::Id.eq(user_id))
+        .filter(users::Column::PasswordHash.eq(old))
+        .filter(users::Column::ErasedAt.is_null())
+        .exec(db)
+        .await?;
+    Ok(stored.rows_affected == 1)
+}
+
+/// Whether `hash` is still the person's, for the rest of the transaction: whoever proved to know that
+/// password may be let in.
+///
+/// # Errors
+/// When the database fails.
+pub async fn still_has_password(
+    tx: &DatabaseTransaction,
+    user_id: UserId,
+    hash: &str,
+) -> Result<bool, DbErr> {
+    let user = users::Entity::find_by_id(user_id)
+        .filter(users::Column::PasswordHash.eq(hash))
+        .filter(users::Column::ErasedAt.is_null())
+        .lock(LockType::NoKeyUpdate)
+        .one(tx)
+        .await?;
+    Ok(user.is_some())
+}
+
+/// Stores a hash.
+async fn set_password_hash(
     db: &impl ConnectionTrait,
     user_id: UserId,
     hash: &str,

@@ -245,7 +245,8 @@ async fn complete(
 const MOST_AHEAD: i64 = 1_000;
 
 /// Its place, from its pool's other jobs: dispatched ones go first, then its workspace's waiting ones
-/// by age.
+/// by age, and between them those of other workspaces, whose turns come as often. Where the count
+/// stops, nothing is foretold.
 async fn place(
     db: &impl ConnectionTrait,
     job: &jobs::Model,
@@ -263,9 +264,12 @@ async fn place(
     let first = "(dispatched_at < $2 OR (dispatched_at = $2 AND id < $3))";
     let count = |of: &str| format!("(SELECT count(*) FROM ({of} LIMIT {MOST_AHEAD}) AS ahead)");
     let text = if job.dispatched_at.is_some() {
-        format!("SELECT {} AS n", count(&format!("{dispatched} AND {first}")))
+        format!(
+            "SELECT {} AS n, CAST(0 AS bigint) AS own",
+            count(&format!("{dispatched} AND {first}"))
+        )
     } else {
-        format!("SELECT {} + {} AS n", count(dispatched), count(older))
+        format!("SELECT {} AS n, {} AS own", count(dispatched), count(older))
     };
     let since = job.dispatched_at.unwrap_or(job.ready_at);
     let mut values = vec![job.pool.as_str().into(), since.0.into(), job.id.0.into()];
@@ -273,10 +277,41 @@ async fn place(
         values.push(job.workspace_id.0.into());
     }
     let row = db.query_one_raw(sql(db, text, values)).await?;
-    let ahead: i64 = row.map_or(Ok(0), |row| row.try_get("", "n"))?;
+    let (first, own): (i64, i64) = match row {
+        Some(row) => (row.try_get("", "n")?, row.try_get("", "own")?),
+        None => (0, 0),
+    };
+    let mut ahead = first + own;
+    if job.dispatched_at.is_none() && ahead < MOST_AHEAD {
+        ahead += others_turns(db, job, own + 1).await?;
+    }
     let position = u64::try_from(ahead.min(MOST_AHEAD)).unwrap_or(0).saturating_add(1);
-    let eta_seconds = pace.map(|pace| pace.eta_seconds(position));
-    Ok(Some(QueuePlace { position, eta_seconds }))
+    let pace = pace.filter(|_| ahead < MOST_AHEAD);
+    Ok(Some(QueuePlace { position, eta_seconds: pace.map(|pace| pace.eta_seconds(position)) }))
+}
+
+/// How many waiting jobs of other workspaces have their turns before the job's workspace has had so
+/// many. It steps from workspace to workspace through the index, no further than the count goes.
+async fn others_turns(
+    db: &impl ConnectionTrait,
+    job: &jobs::Model,
+    turns: i64,
+) -> Result<i64, DbErr> {
+    let most = (MOST_AHEAD / turns + 1).max(20);
+    let waiting = "FROM jobs WHERE pool = $1 AND state = 'queued' AND dispatched_at IS NULL";
+    let text = format!(
+        "WITH RECURSIVE w (id) AS (\
+           SELECT * FROM (SELECT workspace_id {waiting} ORDER BY workspace_id LIMIT 1) AS first \
+           UNION ALL \
+           SELECT (SELECT workspace_id {waiting} AND workspace_id > w.id ORDER BY workspace_id LIMIT 1) \
+           FROM w WHERE w.id IS NOT NULL) \
+         SELECT CAST(COALESCE(sum((SELECT count(*) FROM (\
+           SELECT 1 {waiting} AND workspace_id = another.id LIMIT {turns}) AS theirs)), 0) AS bigint) AS n \
+         FROM (SELECT id FROM w WHERE id IS NOT NULL AND id <> $2 LIMIT {most}) AS another",
+    );
+    let values = [job.pool.as_str().into(), job.workspace_id.0.into()];
+    let row = db.query_one_raw(sql(db, text, values)).await?;
+    row.map_or(Ok(0), |row| row.try_get("", "n"))
 }
 
 /// The pace of a pool's last 50 starts. `None`: nobody works there, or nobody ever did.

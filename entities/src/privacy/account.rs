@@ -57,7 +57,8 @@ pub async fn rename(
     Ok(())
 }
 
-/// Sends a link to the new address; an earlier one stops working.
+/// Sends a link to the new address; an earlier one stops working. An address that somebody has looks
+/// the same to who asks: their link is made and never sent, and would open nothing.
 ///
 /// # Errors
 /// See [`ChangeError`].
@@ -73,13 +74,13 @@ pub async fn ask_new_email(
     if user.email == email {
         return Ok(());
     }
+    let token = mail::issue(tx, user_id, Purpose::ChangeEmail, &email, now).await?;
     let owner = users::Entity::find().filter(users::Column::Email.eq(email.as_str()));
     if let Some(owner) = owner.one(tx).await? {
         let to = Some(owner.id);
         mail::enqueue(tx, to, Template::KnownAddress, &email, None, now).await?;
         return Ok(());
     }
-    let token = mail::issue(tx, user_id, Purpose::ChangeEmail, &email, now).await?;
     mail::enqueue(tx, Some(user_id), Template::ChangeEmail, &email, Some(token.0), now).await?;
     Ok(())
 }

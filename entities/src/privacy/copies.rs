@@ -13,6 +13,7 @@ use sea_orm::{
 
 use crate::{
     Db, Timestamp,
+    db::sql,
     ids::{AttemptId, ErasureId, JobId},
     tables::{attempts, erasures, provider_copies},
 };
@@ -70,6 +71,28 @@ pub(super) async fn note(
         provider_copies::Entity::insert_many(rows).exec_without_returning(db).await?;
     }
     Ok(count)
+}
+
+/// Notes the copies of the workspace's jobs whose content went before the account: deleted by their
+/// owner, or expired. Answers with how many there are.
+pub(super) async fn note_earlier(
+    db: &impl ConnectionTrait,
+    erasure: &erasures::Model,
+    now: Timestamp,
+) -> Result<u64, DbErr> {
+    let text = "INSERT INTO provider_copies \
+                (attempt_id, erasure_id, provider, request_id, tries, next_try_at, asked_at) \
+                SELECT a.id, $1, a.provider, a.request_id, 0, $2, $2 FROM attempts a \
+                JOIN jobs j ON j.id = a.job_id WHERE j.workspace_id = $3 \
+                AND j.erased_at IS NOT NULL AND a.request_id IS NOT NULL AND a.started_at > $4 \
+                ON CONFLICT DO NOTHING";
+    let values = [
+        erasure.id.0.into(),
+        now.0.into(),
+        erasure.workspace_id.0.into(),
+        now.before(WORTH_ASKING).0.into(),
+    ];
+    Ok(db.execute_raw(sql(db, text, values)).await?.rows_affected())
 }
 
 /// Up to `limit` copies at the provider that are to be asked about now. Each is put off in the same

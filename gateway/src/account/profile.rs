@@ -18,7 +18,7 @@ use crate::{
     extract::Parameters,
     fields::Fields,
     json::StrictJson,
-    people::Visitor,
+    people::{Visitor, may_change_to},
     problem::{FieldError, Problem, ProblemBody},
 };
 
@@ -135,8 +135,9 @@ pub(crate) async fn patch(
     }
     let password = fields.optional_text("password", 1_000);
     fields.end()?;
-    if email.is_some() {
+    if let Some(email) = &email {
         confirm(&app, &visitor, &caller, password).await?;
+        may_change_to(&app.context, email).await?;
     }
     let now = app.context.clock.now();
     let by = Acting { actor: Some(caller.user_id), origin: visitor.origin(), at: now };

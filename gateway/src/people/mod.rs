@@ -40,4 +40,5 @@ pub(crate) use same_site::guard;
 pub(crate) use sessions::*;
 pub(crate) use sign_in::*;
 pub(crate) use sign_up::*;
+pub(crate) use throttles::may_change_to;
 pub(crate) use visitor::{Visitor, origin};

@@ -67,22 +67,33 @@ pub(super) async fn enter(
     let again = password.clone();
     let right =
         context.passwords.verify(password, hash.clone()).await.map_err(Problem::password)?;
-    let (true, Some(account)) = (right, account.clone()) else {
+    let (true, Some(account), Some(mut hash)) = (right, account.clone(), hash) else {
         refused(context, visitor, account.map(|account| account.user.id)).await?;
-        let detail = "The address or the password is wrong, or the address is not confirmed yet.";
-        return Err(Problem::new(Code::WrongCredentials, detail));
+        return Err(wrong_credentials());
     };
     throttles::succeeded(context, admitted).await?;
-    if hash.is_some_and(|hash| password::is_outdated(&hash)) {
-        let hash = context.passwords.hash(again).await.map_err(Problem::password)?;
-        accounts::set_password_hash(context.db.write(), account.user.id, &hash)
-            .await
-            .map_err(Problem::database)?;
+    let user_id = account.user.id;
+    if password::is_outdated(&hash) {
+        let new = context.passwords.hash(again).await.map_err(Problem::password)?;
+        let rehashed = accounts::rehash(context.db.write(), user_id, &hash, &new).await;
+        if rehashed.map_err(Problem::database)? {
+            hash = new;
+        }
     }
     let tx = context.db.begin().await.map_err(Problem::database)?;
+    // A reset that came between ended all sessions; the former password opens none after it.
+    let still = accounts::still_has_password(&tx, user_id, &hash).await;
+    if !still.map_err(Problem::database)? {
+        return Err(wrong_credentials());
+    }
     let signed_in = begin(context, &tx, visitor, &account, Method::Password).await?;
     tx.commit().await.map_err(Problem::database)?;
     Ok(signed_in)
+}
+
+fn wrong_credentials() -> Problem {
+    let detail = "The address or the password is wrong, or the address is not confirmed yet.";
+    Problem::new(Code::WrongCredentials, detail)
 }
 
 /// The account of an address, by one statement whether there is one or not.

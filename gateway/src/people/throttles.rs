@@ -105,6 +105,17 @@ pub(super) async fn may_mail(context: &Context, kind: &str, email: &str) -> Resu
     Ok(wait.map_err(Problem::database)?.is_none())
 }
 
+/// Whether somebody who is signed in may have a link sent to this address, which may be a stranger's.
+pub(crate) async fn may_change_to(context: &Context, email: &str) -> Result<(), Problem> {
+    let email = entities::accounts::canonical(email).unwrap_or_else(|_| email.to_owned());
+    if may_mail(context, "change", &email).await? {
+        return Ok(());
+    }
+    let detail = "This address was written to several times already. Try again in an hour.";
+    let wait = HeaderValue::from(3_600);
+    Err(Problem::new(Code::RateLimited, detail).with_header(header::RETRY_AFTER, wait))
+}
+
 /// What a browser keeps that has signed in to the account.
 pub(super) fn remember(context: &Context, email: &str) -> String {
     let nonce = hex::encode(&config::random::secret()[..16]);

@@ -156,6 +156,11 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
+    /// Whether it tells somebody that they are too young.
+    pub(crate) fn is_too_young(&self) -> bool {
+        matches!(self.code, Code::TooYoung)
+    }
+
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
         let mut problem =
             Self { code, detail: detail.into(), errors: Vec::new(), headers: Vec::new() };

@@ -25,7 +25,8 @@ use std::time::Duration;
 
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, DeriveActiveEnum,
-    EntityTrait, EnumIter, PaginatorTrait as _, QueryFilter, QueryOrder, QuerySelect,
+    EntityTrait, EnumIter, ExprTrait, PaginatorTrait as _, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::Expr,
 };
 use serde::{Deserialize, Serialize};
 
@@ -143,6 +144,16 @@ pub async fn begin_erasing(
     now: Timestamp,
 ) -> Result<(), DbErr> {
     step(db, erasure, ErasureState::Draining, ErasureState::Erasing).await?;
+    let asked = super::copies::note_earlier(db, erasure, now).await?;
+    let asked = i64::try_from(asked).unwrap_or(i64::MAX);
+    erasures::Entity::update_many()
+        .col_expr(
+            erasures::Column::CopiesAsked,
+            Expr::col(erasures::Column::CopiesAsked).add(asked),
+        )
+        .filter(erasures::Column::Id.eq(erasure.id))
+        .exec(db)
+        .await?;
     erasures::Entity::update_many()
         .set(erasures::ActiveModel { drained_at: Set(Some(now)), ..Default::default() })
         .filter(erasures::Column::Id.eq(erasure.id))

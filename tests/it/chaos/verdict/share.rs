@@ -6,8 +6,9 @@
 //! job (Hugging Face says nothing later; fal.ai and kie.ai send callbacks, which the plan may
 //! suppress, forge or falsify). A job that its user cancels need not succeed, but counts if it fails.
 //! So does whatever a kill or a freeze has hit: a job whose call was under way, and one that was
-//! claimed and of which its provider never heard. The short form has few jobs for its many faults, and
-//! a call that is hit at Hugging Face is lost; it asks for less here.
+//! claimed and of which its provider never heard. The short form has few jobs for its many faults, so
+//! that a single kill weighs as much as its three of a hundred: it asks for 95, and leaves Hugging
+//! Face out, where each call that is hit is lost.
 //!
 //! Of the jobs that nothing but the platform can lose, 97 of 100 in every form: by its own records the
 //! provider took the job, and the platform can ask it by a name of ours or was told of the call.
