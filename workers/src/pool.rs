@@ -50,21 +50,7 @@ pub async fn run(
         let provider = providers
             .get(&size.name)
             .ok_or_else(|| PoolError::UnknownPool { name: size.name.clone() })?;
-        let needed = provider.submit_timeout() + job::policy::LEASE_MARGIN;
-        if context.settings.workers.lease <= needed {
-            return Err(PoolError::ShortLease {
-                name: size.name.clone(),
-                needed: needed.as_secs(),
-            });
-        }
-        if context.settings.workers.grace < provider.submit_timeout() {
-            let (pool, needed) = (&size.name, provider.submit_timeout().as_secs());
-            tracing::warn!(
-                pool,
-                needed,
-                "workers.grace_seconds is shorter than a call may take: a stop can lose its answer"
-            );
-        }
+        has_time(&context, provider.as_ref(), &size.name)?;
         provider.retries().count_in(context.metrics.clone());
         let engine = Engine {
             context: context.clone(),
@@ -105,6 +91,23 @@ pub async fn run(
     }
     if let Err(error) = pools::retire(context.db.write(), context.process_id).await {
         tracing::warn!(%error, "could not say goodbye; the heartbeat will run out");
+    }
+    Ok(())
+}
+
+/// Whether a lease, and the grace time of a stop, are long enough for the provider's calls.
+fn has_time(context: &Context, provider: &dyn Provider, pool: &str) -> Result<(), PoolError> {
+    let (workers, longest) = (&context.settings.workers, provider.submit_timeout());
+    let needed = longest + job::policy::LEASE_MARGIN;
+    if workers.lease <= needed {
+        return Err(PoolError::ShortLease { name: pool.to_owned(), needed: needed.as_secs() });
+    }
+    if workers.grace < longest {
+        tracing::warn!(
+            pool,
+            needed = longest.as_secs(),
+            "workers.grace_seconds is shorter than a call may take: a stop can lose its answer"
+        );
     }
     Ok(())
 }

@@ -1,14 +1,12 @@
 //! How many jobs succeeded, by model. Two shares must be high enough:
 //!
 //! Of all jobs that were answered with 202 and were not meant to fail, as many as the form says: 97 of
-//! 100 in the long one. Meant to fail are those that the plan of the providers' faults dooms: the
-//! provider's run fails, or its answer is lost and nothing that it says later proves that it took the
+//! 100. Meant to fail are those that the plan of the providers' faults dooms: the provider's run fails, or its answer is lost and nothing that it says later proves that it took the
 //! job (Hugging Face says nothing later; fal.ai and kie.ai send callbacks, which the plan may
 //! suppress, forge or falsify). A job that its user cancels need not succeed, but counts if it fails.
 //! So does whatever a kill or a freeze has hit: a job whose call was under way, and one that was
-//! claimed and of which its provider never heard. The short form has few jobs for its many faults, so
-//! that a single kill weighs as much as its three of a hundred: it asks for 95, and leaves Hugging
-//! Face out, where each call that is hit is lost.
+//! claimed and of which its provider never heard. The short form leaves Hugging Face out, where each
+//! call that is hit is lost.
 //!
 //! Of the jobs that nothing but the platform can lose, 97 of 100 in every form: by its own records the
 //! provider took the job, and the platform can ask it by a name of ours or was told of the call.
