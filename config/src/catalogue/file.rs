@@ -10,7 +10,12 @@ use serde::Deserialize;
 use serde_json::Value;
 use toml::Spanned;
 
-use super::{Model, Route};
+use super::{
+    Model,
+    check::{self, At},
+    cover,
+    route::Route,
+};
 
 /// A mistake in the catalogue's file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,8 +43,8 @@ struct File {
 struct Entry {
     id: Spanned<String>,
     kind: Kind,
-    description: String,
-    median_seconds: Option<f64>,
+    description: Spanned<String>,
+    median_seconds: Option<Spanned<f64>>,
     price: Spanned<Price>,
     example: Spanned<Value>,
     input: Spanned<Value>,
@@ -77,9 +82,6 @@ pub(super) fn read(
     if mistakes.is_empty() { Ok(models) } else { Err(mistakes) }
 }
 
-/// A mistake and where it stands.
-type At = (usize, String);
-
 fn model(entry: Entry) -> Result<Model, Vec<At>> {
     let mut mistakes: Vec<At> = Vec::new();
     let schema_at = entry.input.span().start;
@@ -91,70 +93,60 @@ fn model(entry: Entry) -> Result<Model, Vec<At>> {
         .parse()
         .map_err(|error: entities::catalogue::BadModelId| mistakes.push((id_at, error.to_string())))
         .ok();
+    if entry.description.get_ref().trim().is_empty() {
+        let at = entry.description.span().start;
+        mistakes.push((at, "a model needs a description".to_owned()));
+    }
+    if let Some(seconds) = &entry.median_seconds
+        && !(seconds.get_ref().is_finite() && *seconds.get_ref() > 0.0)
+    {
+        let what = "median_seconds are above zero".to_owned();
+        mistakes.push((seconds.span().start, what));
+    }
     let schema = entry.input.into_inner();
-    check_schema(&schema, schema_at, &mut mistakes);
+    check::schema(&schema, schema_at, &mut mistakes);
     let validator = jsonschema::validator_for(&schema)
         .map_err(|error| {
             mistakes.push((schema_at, format!("the input's schema is wrong: {error}")))
         })
         .ok();
-    let price = entry.price.into_inner();
-    if price.unit() < 1 {
-        mistakes.push((price_at, "a price is at least 1 credit".to_owned()));
-    }
-    for field in price.fields() {
-        if schema["properties"].get(field).is_none() {
-            mistakes.push((price_at, format!("the price depends on `{field}`, which is no input")));
-        }
-    }
+    check::price(&entry.price, &schema, &mut mistakes);
     if entry.routes.is_empty() {
         mistakes.push((id_at, "a model needs a route".to_owned()));
     }
     for route in &entry.routes {
-        if let Some(what) = without_source(route.get_ref()) {
-            mistakes.push((route.span().start, what));
-        }
+        check::route(route, &schema, &mut mistakes);
     }
     let (Some(id), Some(validator)) = (id, validator) else { return Err(mistakes) };
     let model = Model {
         id,
         kind: entry.kind,
-        description: entry.description,
-        median_seconds: entry.median_seconds,
-        price,
+        description: entry.description.into_inner(),
+        median_seconds: entry.median_seconds.map(Spanned::into_inner),
+        price: entry.price.into_inner(),
         schema,
         validator,
         example: entry.example.into_inner(),
         routes: entry.routes.into_iter().map(Spanned::into_inner).collect(),
     };
     if mistakes.is_empty() {
-        let tried = model.validate(&model.example).and_then(|input| model.resolve(&input));
-        for error in tried.err().into_iter().flatten() {
-            mistakes.push((example_at, format!("the example does not work: {error}")));
-        }
+        mistakes = worked_through(&model, example_at, price_at);
     }
     if mistakes.is_empty() { Ok(model) } else { Err(mistakes) }
 }
 
-/// A cost must say where it is from, or nobody can tell when it is out of date.
-fn without_source(route: &Route) -> Option<String> {
-    match (&route.unit_usd_micros, &route.price_from) {
-        (Some(_), None) => Some(format!(
-            "the route to {} costs something, so it needs price_from = {{ source = \"…\", read = \"YYYY-MM-DD\" }}",
-            route.provider
-        )),
-        (_, Some(price)) if price.source.trim().is_empty() => {
-            Some(format!("price_from of the route to {} names no source", route.provider))
+/// What is wrong with the example, or else with the price of what is like it.
+fn worked_through(model: &Model, example_at: usize, price_at: usize) -> Vec<At> {
+    let tried = model.validate(&model.example).and_then(|input| {
+        model.resolve(&input)?;
+        Ok(input)
+    });
+    match tried {
+        Ok(Value::Object(filled)) => cover::check(model, &filled, price_at),
+        Ok(_) => Vec::new(),
+        Err(errors) => {
+            let told = |error| (example_at, format!("the example does not work: {error}"));
+            errors.into_iter().map(told).collect()
         }
-        (Some(_), Some(_)) | (None, _) => None,
-    }
-}
-
-fn check_schema(schema: &Value, at: usize, mistakes: &mut Vec<At>) {
-    if schema["type"] != "object" || !schema["properties"].is_object() {
-        mistakes.push((at, "an input is an object with properties".to_owned()));
-    }
-    if schema["additionalProperties"] != Value::Bool(false) {
-        mistakes.push((at, "an input must say additionalProperties = false".to_owned()));
     }
 }

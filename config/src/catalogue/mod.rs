@@ -3,28 +3,34 @@
 //! Nothing is stored; a mistake in the file is an error that names the file and the line. What a
 //! job needs of its model is resolved when it is submitted and kept in its row.
 
+mod check;
+mod cover;
 mod file;
 mod input;
 mod media;
+mod route;
+mod worst;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::NaiveDate;
 use entities::{
     Credits,
-    catalogue::{ModelId, Price, Resolved, ResolvedRoute},
+    catalogue::{ModelId, Price, Resolved},
     job::Kind,
     routing::RouteKey,
 };
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 pub use file::CatalogueMistake;
 pub use input::InputError;
+use route::Route;
 
 /// The models, by id.
 #[derive(Debug)]
 pub struct Catalogue {
     models: BTreeMap<ModelId, Model>,
+    /// Every model of the file, offered or not.
+    ids: BTreeSet<ModelId>,
     /// Every route of the file, offered or not.
     routes: BTreeSet<RouteKey>,
 }
@@ -41,47 +47,6 @@ pub struct Model {
     validator: jsonschema::Validator,
     example: Value,
     routes: Vec<Route>,
-}
-
-/// A way to make a model's media.
-#[derive(Debug, Clone, PartialEq, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Route {
-    provider: String,
-    provider_model: String,
-    /// Our field's name to the provider's.
-    #[serde(default)]
-    rename: BTreeMap<String, String>,
-    /// Our fields that the provider does not get.
-    #[serde(default)]
-    drop: Vec<String>,
-    /// Our fields whose numbers the provider wants as texts.
-    #[serde(default)]
-    texts: Vec<String>,
-    /// Fields that the provider always gets.
-    #[serde(default)]
-    constants: Map<String, Value>,
-    /// What one of the provider's billing units costs us, in millionths of a US dollar, where the
-    /// provider says how many units a call took.
-    unit_usd_micros: Option<u32>,
-    /// Where that is from; every route that costs something has it.
-    price_from: Option<PriceFrom>,
-    /// The most of these units that one file can take, where that is known: then the route is used
-    /// only for jobs whose price covers it.
-    most_units: Option<u32>,
-}
-
-/// Where a provider's own price was read, and when.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PriceFrom {
-    /// A page of the provider's, or in words who says so.
-    source: String,
-    /// The day it was read.
-    read: NaiveDate,
-    /// Whether the source is the provider itself. Anybody else's word is to be confirmed.
-    #[serde(default)]
-    confirmed: bool,
 }
 
 impl Catalogue {
@@ -104,7 +69,8 @@ impl Catalogue {
             keys.collect::<Vec<_>>()
         };
         let routes = models.values().flat_map(of).collect();
-        Ok(Self { models, routes })
+        let ids = models.keys().cloned().collect();
+        Ok(Self { models, ids, routes })
     }
 
     /// Leaves out the routes of providers that `offers` does not know, and the models that have no
@@ -112,7 +78,7 @@ impl Catalogue {
     #[must_use]
     pub fn offering(mut self, offers: impl Fn(&str) -> bool) -> Self {
         self.models.retain(|_, model| {
-            model.routes.retain(|route| offers(&route.provider));
+            model.routes.retain(|route| offers(route.provider()));
             !model.routes.is_empty()
         });
         self
@@ -124,13 +90,18 @@ impl Catalogue {
         &self.routes
     }
 
+    /// Every model of the file, also those that are not offered.
+    #[must_use]
+    pub fn ids(&self) -> &BTreeSet<ModelId> {
+        &self.ids
+    }
+
     /// How many models each provider has a route to.
     #[must_use]
     pub fn providers(&self) -> BTreeMap<&str, usize> {
         let mut providers = BTreeMap::new();
         for model in self.models.values() {
-            let names: BTreeSet<&str> =
-                model.routes.iter().map(|route| route.provider.as_str()).collect();
+            let names: BTreeSet<&str> = model.routes.iter().map(Route::provider).collect();
             for name in names {
                 *providers.entry(name).or_default() += 1;
             }
@@ -146,8 +117,8 @@ impl Catalogue {
             .values()
             .flat_map(|model| model.routes.iter().map(move |route| (&model.id, route)));
         routes
-            .filter(|(_, route)| route.price_from.as_ref().is_some_and(|price| !price.confirmed))
-            .map(|(model, route)| format!("{model} at {}", route.provider))
+            .filter(|(_, route)| route.is_unconfirmed())
+            .map(|(model, route)| format!("{model} at {}", route.provider()))
             .collect()
     }
 
@@ -172,7 +143,7 @@ impl Model {
 
     /// The ways to make it, best first: the provider, and its own name of the model.
     pub fn routes(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.routes.iter().map(|route| (route.provider.as_str(), route.provider_model.as_str()))
+        self.routes.iter().map(|route| (route.provider(), route.provider_model()))
     }
 
     /// What it makes.
@@ -248,41 +219,7 @@ impl Model {
     }
 }
 
-impl Route {
-    fn worst(&self, files: u32) -> Option<i64> {
-        let (unit, most) = (i64::from(self.unit_usd_micros?), i64::from(self.most_units?));
-        Some(unit.saturating_mul(most).saturating_mul(i64::from(files)))
-    }
-
-    fn resolve(&self, input: &Value, media: &[&str], files: u32) -> ResolvedRoute {
-        let mut mapped = self.constants.clone();
-        let mut held = Vec::new();
-        for (given, value) in input.as_object().into_iter().flatten() {
-            if !self.drop.contains(given) {
-                let value = match value {
-                    Value::Number(number) if self.texts.contains(given) => {
-                        number.to_string().into()
-                    }
-                    value => value.clone(),
-                };
-                let name = self.rename.get(given).unwrap_or(given);
-                if media.contains(&given.as_str()) {
-                    held.push(name.clone());
-                }
-                mapped.insert(name.clone(), value);
-            }
-        }
-        ResolvedRoute {
-            provider: self.provider.clone(),
-            pool: self.provider.clone(),
-            provider_model: self.provider_model.clone(),
-            input: Value::Object(mapped),
-            media: held,
-            unit_usd_micros: self.unit_usd_micros.map(i64::from),
-            worst_usd_micros: self.worst(files),
-        }
-    }
-}
-
+#[cfg(test)]
+mod mistakes;
 #[cfg(test)]
 mod tests;

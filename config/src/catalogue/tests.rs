@@ -115,22 +115,46 @@ fn models_without_a_provider_are_not_offered() {
     assert_eq!(ids, ["demo/clip", "demo/sketch"]);
 }
 
+/// The worst costs of a model's routes, for an input like its example.
+fn worst(model: &str, more: Value) -> Vec<Option<i64>> {
+    let catalogue = sketch();
+    let model = catalogue.get(&model.parse().unwrap()).unwrap();
+    let mut input = model.example().clone();
+    for (name, value) in more.as_object().unwrap() {
+        input[name] = value.clone();
+    }
+    let resolved = model.resolve(&model.validate(&input).unwrap()).unwrap();
+    resolved.routes.iter().map(|route| route.worst_usd_micros).collect()
+}
+
 #[test]
-fn a_route_whose_worst_cost_is_not_covered_does_not_fit() {
-    let catalogue = Catalogue::built_in().unwrap();
+fn the_most_that_a_route_can_cost_follows_from_the_input() {
+    for (model, more, expected) in [
+        ("demo/sketch", json!({"count": 4}), vec![None]),
+        ("fal/flux-schnell", json!({"image_size": "square"}), vec![Some(3_000)]),
+        ("fal/flux-schnell", json!({"image_size": "square_hd", "count": 4}), vec![Some(24_000)]),
+        ("fal/flux-dev-image", json!({"count": 2}), vec![Some(120_000)]),
+        ("fal/nano-banana", json!({"count": 3}), vec![Some(117_000)]),
+        ("fal/kling-video", json!({"duration_seconds": 10}), vec![Some(700_000)]),
+        ("qwen/qwen-image", json!({}), vec![Some(20_000), Some(40_000)]),
+        ("wan-ai/wan2.2-t2v", json!({}), vec![Some(250_000), Some(200_000)]),
+        ("kling/kling-3.0", json!({"duration_seconds": 15}), vec![Some(1_500_000)]),
+    ] {
+        assert_eq!(worst(model, more.clone()), expected, "{model} {more}");
+    }
+}
+
+#[test]
+fn every_route_that_costs_something_is_covered_by_the_price() {
+    let catalogue = sketch();
     for model in catalogue.list() {
-        let input = model.validate(model.example()).unwrap();
-        let resolved = model.resolve(&input).unwrap();
+        let resolved = model.resolve(&model.validate(model.example()).unwrap()).unwrap();
         for route in &resolved.routes {
-            let at_a_loss = route.worst_usd_micros;
-            assert!(route.fits(resolved.credits), "{}: {at_a_loss:?}", model.id());
+            assert_eq!(route.worst_usd_micros.is_some(), route.provider != "demo", "{route:?}");
+            assert!(route.fits(resolved.credits), "{}: {route:?}", model.id());
+            let (cost, held) = (route.worst_usd_micros.unwrap_or(0), resolved.credits.0);
+            assert!(cost == 0 || !route.fits(Credits((cost - 1) / 1_000)), "{held}: {route:?}");
         }
     }
-    let model = catalogue.get(&"qwen/qwen-image".parse().unwrap()).unwrap();
-    let input = model.validate(model.example()).unwrap();
-    let resolved = model.resolve(&input).unwrap();
-    let worst: Vec<_> = resolved.routes.iter().map(|route| route.worst_usd_micros).collect();
-    assert_eq!(worst, [None, Some(40_000)]);
-    assert!(resolved.routes[1].fits(Credits(40)) && !resolved.routes[1].fits(Credits(39)));
     assert!(catalogue.routes().len() > catalogue.list().count());
 }
