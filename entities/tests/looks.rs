@@ -1,5 +1,6 @@
-//! How long a call is left alone after a look that was in vain, on a real SQLite file: it depends on
-//! how many were in vain one after the other, not on how many there were.
+//! A call that runs at its provider, on a real SQLite file. How long it is left alone after a look
+//! that was in vain depends on how many were in vain one after the other, not on how many there were;
+//! and one that is given up leaves what it may have cost.
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -9,18 +10,28 @@ use entities::{
     Credits, Db, Timestamp,
     accounts::{self, NewUser},
     ids::{AttemptId, JobId},
-    job::{self, Acceptance, Batcher, BatcherLimits, JobRef, Kind, Look, NewJob, policy},
+    job::{self, Acceptance, Batcher, BatcherLimits, JobRef, Kind, Look, NewJob, Usage, policy},
     ledger,
+    routing::{self, GivenUp, RouteKey},
 };
 use serde_json::json;
 
 const POOL: &str = "demo";
 const LEASE: Duration = Duration::from_secs(60);
 
+/// One route, on which a call costs 10,000 for a unit and 30,000 at most.
+fn resolved() -> serde_json::Value {
+    json!({"model": "demo/sketch", "kind": "image", "credits": 40, "outputs": 1, "routes": [{
+        "provider": POOL, "pool": POOL, "provider_model": "sketch", "input": {},
+        "unit_usd_micros": 10_000, "worst_usd_micros": 30_000,
+    }]})
+}
+
 /// A job that runs at its provider, which is looked at again and again.
 struct Running {
     db: Db,
     now: Timestamp,
+    attempt_id: AttemptId,
     _folder: tempfile::TempDir,
 }
 
@@ -45,7 +56,7 @@ impl Running {
             pool: POOL.into(),
             input: json!({}),
             metadata: json!({}),
-            resolved: json!({}),
+            resolved: resolved(),
             credits: Credits(10),
             outputs_expected: 1,
             idempotency: None,
@@ -70,7 +81,7 @@ impl Running {
         let guard = JobRef::from(&claimed.job);
         assert!(job::accepted(&tx, &guard, &acceptance, now).await.unwrap().is_some());
         tx.commit().await.unwrap();
-        Self { db, now, _folder: folder }
+        Self { db, now, attempt_id: id, _folder: folder }
     }
 
     /// One look. The answer is how long the call would be left alone, at most, if it was in vain.
@@ -99,4 +110,26 @@ async fn looks_in_vain_are_spaced_by_their_own_number() {
     assert_eq!(waits, [2, 4, 8, 16, 30, 30]);
     running.look(Look::Running { progress: None }).await;
     assert_eq!(running.look(Look::InVain).await, 2, "it answered in between");
+}
+
+#[tokio::test]
+async fn a_call_that_is_given_up_leaves_what_it_may_have_cost() {
+    let running = Running::start().await;
+    let (db, later) = (&running.db, running.now.after(Duration::from_secs(3_600)));
+    assert!(routing::given_up(db.read()).await.unwrap().is_empty());
+    let tx = db.begin().await.unwrap();
+    let (_, ended) = job::end_overdue(&tx, 10, later).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(ended, 1);
+    let lost = GivenUp { calls: 1, possible_cost_usd_micros: 30_000 };
+    let given_up = routing::given_up(db.read()).await.unwrap();
+    assert_eq!(given_up, [(RouteKey::new(POOL, "sketch"), lost)].into());
+    // Its result comes after all: it is discarded, and what it cost is known.
+    let usage = Usage { cost_usd_micros: Some(20_000), billed_units_micros: Some(2_000_000) };
+    job::note_usage(db.write(), running.attempt_id, usage).await.unwrap();
+    assert!(routing::given_up(db.read()).await.unwrap().is_empty());
+    // The same call is not given up a second time.
+    let tx = db.begin().await.unwrap();
+    assert_eq!(job::end_overdue(&tx, 10, later).await.unwrap().1, 0);
+    tx.commit().await.unwrap();
 }

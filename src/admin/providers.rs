@@ -60,6 +60,7 @@ pub(super) fn table(answer: &Map<String, Value>) -> String {
         if provider["account_problem"] == true {
             why.push("our account there is refused".to_owned());
         }
+        why.extend(given_up(&provider));
         lines.push(line(&text(&provider["provider"]), &provider, &why));
         for route in items(&provider["routes"]) {
             let mut why: Vec<String> = switched_off(&route).into_iter().collect();
@@ -77,10 +78,20 @@ pub(super) fn table(answer: &Map<String, Value>) -> String {
                 let (what, at) = (text(&route["last_failure"]), text(&route["last_failure_at"]));
                 why.push(format!("last failure {what} at {at}"));
             }
+            why.extend(given_up(&route));
             lines.push(line(&format!("  {}", text(&route["model"])), &route, &why));
         }
     }
     lines.join("\n")
+}
+
+/// What calls without a verdict may have cost.
+fn given_up(what: &Value) -> Option<String> {
+    let calls = what["given_up_calls"].as_i64().filter(|calls| *calls > 0)?;
+    let dollars = what["possible_cost_usd_micros"].as_f64().unwrap_or_default() / 1e6;
+    Some(format!(
+        "{calls} call(s) given up without a verdict, which may have cost {dollars:.2} USD"
+    ))
 }
 
 fn switched_off(what: &Value) -> Option<String> {

@@ -69,6 +69,7 @@ mod fal_callbacks;
 mod fal_faults;
 mod frozen;
 mod gateways;
+mod given_up;
 mod google;
 mod harness;
 mod huggingface;

@@ -25,7 +25,7 @@ use tokio::sync::{Notify, watch};
 use crate::{clock::Clock, random};
 use board::Seen;
 
-pub use overview::{ProviderState, RouteState, overview};
+pub use overview::{Known, ProviderState, RouteState, overview};
 pub use switches::{SwitchError, Switches};
 
 /// How often the database is looked at.

@@ -1,10 +1,10 @@
 //! What operators see: every provider and every route, and why one is not used.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use entities::{
     Timestamp,
-    routing::{Board, Breaker, Cause, Position, RouteKey, Switch, Trouble},
+    routing::{Board, Breaker, Cause, GivenUp, Position, RouteKey, Switch, Trouble},
 };
 use serde::Serialize;
 
@@ -25,6 +25,11 @@ pub struct ProviderState {
     pub off_at: Option<Timestamp>,
     /// Our account there is refused.
     pub account_problem: bool,
+    /// Calls that were given up without a verdict: a lost answer that nothing brought back, or no end
+    /// in time.
+    pub given_up_calls: i64,
+    /// The most that these may have cost us, in millionths of a US dollar.
+    pub possible_cost_usd_micros: i64,
     /// Its routes.
     pub routes: Vec<RouteState>,
 }
@@ -54,26 +59,35 @@ pub struct RouteState {
     pub last_failure: Option<Trouble>,
     /// When.
     pub last_failure_at: Option<Timestamp>,
+    /// Calls on it that were given up without a verdict.
+    pub given_up_calls: i64,
+    /// The most that these may have cost us, in millionths of a US dollar.
+    pub possible_cost_usd_micros: i64,
 }
 
-/// Every provider of the catalogue's `routes` and of the settings.
+/// What providers and routes are told from.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'a> {
+    /// Breakers and switches.
+    pub board: &'a Board,
+    /// Calls without a verdict.
+    pub given_up: &'a BTreeMap<RouteKey, GivenUp>,
+    /// The routes of the catalogue.
+    pub routes: &'a BTreeSet<RouteKey>,
+    /// Which providers have keys.
+    pub settings: &'a Providers,
+}
+
+/// Every provider of the catalogue and of the settings.
 #[must_use]
-pub fn overview(
-    board: &Board,
-    routes: &BTreeSet<RouteKey>,
-    settings: &Providers,
-) -> Vec<ProviderState> {
+pub fn overview(known: Known<'_>) -> Vec<ProviderState> {
     let mut names: BTreeSet<&str> = Providers::NAMES.into_iter().collect();
-    names.extend(routes.iter().map(|route| route.provider.as_str()));
-    names.into_iter().map(|name| provider(board, routes, settings, name)).collect()
+    names.extend(known.routes.iter().map(|route| route.provider.as_str()));
+    names.into_iter().map(|name| provider(known, name)).collect()
 }
 
-fn provider(
-    board: &Board,
-    routes: &BTreeSet<RouteKey>,
-    settings: &Providers,
-    name: &str,
-) -> ProviderState {
+fn provider(known: Known<'_>, name: &str) -> ProviderState {
+    let Known { board, given_up, routes, settings } = known;
     let needs_key = match settings.offer(name) {
         Offer::NeedsKey(variable) => Some(variable),
         Offer::Yes | Offer::Unknown => None,
@@ -84,6 +98,9 @@ fn provider(
     let account = |(key, breaker): (&RouteKey, &Breaker)| {
         key.provider == name && breaker.cause == Some(Cause::Account)
     };
+    // Also on routes that the catalogue has no more.
+    let lost = given_up.iter().filter(|(key, _)| key.provider == name).map(|(_, lost)| *lost);
+    let lost = lost.reduce(GivenUp::plus).unwrap_or_default();
     ProviderState {
         provider: name.to_owned(),
         on,
@@ -91,11 +108,15 @@ fn provider(
         off_reason: switch.map(|switch| switch.reason.clone()),
         off_at: switch.map(|switch| switch.off_at),
         account_problem: board.breakers.iter().any(account),
-        routes: of_it.map(|key| route(board, key, on)).collect(),
+        given_up_calls: lost.calls,
+        possible_cost_usd_micros: lost.possible_cost_usd_micros,
+        routes: of_it.map(|key| route(known, key, on)).collect(),
     }
 }
 
-fn route(board: &Board, key: &RouteKey, provider_on: bool) -> RouteState {
+fn route(known: Known<'_>, key: &RouteKey, provider_on: bool) -> RouteState {
+    let board = known.board;
+    let lost = known.given_up.get(key).copied().unwrap_or_default();
     let breaker = board.breakers.get(key).copied().unwrap_or_default();
     let switch = find(board, &key.provider, Some(&key.model));
     let position = breaker.position(board.now);
@@ -117,6 +138,8 @@ fn route(board: &Board, key: &RouteKey, provider_on: bool) -> RouteState {
         throttled_until: breaker.throttled_until.filter(|until| board.now < *until),
         last_failure: breaker.trouble,
         last_failure_at: breaker.trouble_at,
+        given_up_calls: lost.calls,
+        possible_cost_usd_micros: lost.possible_cost_usd_micros,
     }
 }
 

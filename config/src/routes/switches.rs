@@ -12,7 +12,7 @@ use entities::{
 use sea_orm::DbErr;
 use serde_json::json;
 
-use super::{ProviderState, overview};
+use super::{Known, ProviderState, overview};
 use crate::settings::Providers;
 
 /// The longest reason, in characters.
@@ -65,7 +65,9 @@ impl Switches<'_> {
     /// When the database fails.
     pub async fn list(&self) -> Result<Vec<ProviderState>, DbErr> {
         let board = routing::read(self.db.read()).await?;
-        Ok(overview(&board, self.routes, self.providers))
+        let given_up = routing::given_up(self.db.read()).await?;
+        let (routes, settings) = (self.routes, self.providers);
+        Ok(overview(Known { board: &board, given_up: &given_up, routes, settings }))
     }
 
     /// Gives `PROVIDER` or `PROVIDER/MODEL` no new calls. What runs there is still finished.

@@ -89,7 +89,9 @@ async fn operators_switch_providers_and_routes() {
         crate::settings::Sources { file: None, env, mode: crate::settings::Mode::Embedded };
     let settings = crate::settings::Settings::load(sources).unwrap().providers;
     routes.report("fal", "n", Report::Account);
-    let seen = overview(&routes.board(), &keys, &settings);
+    let (board, given_up) = (routes.board(), BTreeMap::new());
+    let known = Known { board: &board, given_up: &given_up, routes: &keys, settings: &settings };
+    let seen = overview(known);
     let fal = seen.iter().find(|state| state.provider == "fal").unwrap();
     assert_eq!((fal.on, fal.off_reason.as_deref()), (false, Some("closed for good")));
     assert!(fal.account_problem && fal.needs_key.is_none() && !fal.routes[1].on);

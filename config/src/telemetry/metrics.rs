@@ -127,6 +127,10 @@ impl Metrics {
         self.all.clear_routes();
         for state in providers.iter().filter(|state| state.needs_key.is_none()) {
             let provider = state.provider.as_str();
+            let lost = self.all.provider_possible_cost.with_label_values(&[provider]);
+            lost.set(state.possible_cost_usd_micros);
+            let lost = self.all.provider_given_up.with_label_values(&[provider]);
+            lost.set(state.given_up_calls);
             let problem = self.all.provider_account_problem.with_label_values(&[provider]);
             problem.set(state.account_problem.into());
             for route in &state.routes {

@@ -99,6 +99,7 @@ pub async fn claim(
         finished_at: Set(None),
         cost_usd_micros: Set(None),
         billed_units_micros: Set(None),
+        possible_cost_usd_micros: Set(None),
     };
     let attempt = attempts::Entity::insert(attempt).exec_with_returning(db).await?;
     Ok(Some(Claimed { job, attempt: Some(attempt) }))

@@ -77,6 +77,24 @@ pub enum AttemptOutcome {
 }
 
 impl AttemptOutcome {
+    /// Whether a call that ends so may have cost something of which nobody tells.
+    #[must_use]
+    pub fn may_have_cost(self) -> bool {
+        match self {
+            Self::Unknown | Self::TimedOut => true,
+            Self::Pending
+            | Self::Accepted
+            | Self::Succeeded
+            | Self::Failed
+            | Self::Rejected
+            | Self::Moderated
+            | Self::Throttled
+            | Self::Unavailable
+            | Self::Account
+            | Self::Canceled => false,
+        }
+    }
+
     /// Its name in metrics and in the API.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -19,6 +19,7 @@ use crate::{
     effects::{JobEnd, Verb},
     ids::{AttemptId, OutputId, WorkspaceId},
     ledger::{EntryKind, post},
+    routing::note_possible_cost,
     tables::{attempts, holds, jobs, outputs, wallets, workspaces},
 };
 
@@ -137,6 +138,9 @@ pub async fn end(
     let Some(done) = finish(db, job, to, failure, now).await? else { return Ok(None) };
     if let Some((attempt_id, outcome)) = attempt {
         finish_attempt(db, attempt_id, outcome, now).await?;
+        if outcome.may_have_cost() {
+            note_possible_cost(db, &done, attempt_id).await?;
+        }
     }
     close_hold(db, &done, None, now).await.map(Some)
 }
@@ -159,6 +163,8 @@ pub async fn note_usage(
         .set(attempts::ActiveModel {
             cost_usd_micros: known(usage.cost_usd_micros),
             billed_units_micros: known(usage.billed_units_micros),
+            // What is known takes the place of what was possible.
+            possible_cost_usd_micros: usage.cost_usd_micros.map_or(sea_orm::NotSet, |_| Set(None)),
             ..Default::default()
         })
         .filter(attempts::Column::Id.eq(attempt_id))

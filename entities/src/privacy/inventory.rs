@@ -118,6 +118,7 @@ pub const INVENTORY: &[Table] = &[
             plain("finished_at"),
             plain("cost_usd_micros"),
             plain("billed_units_micros"),
+            plain("possible_cost_usd_micros"),
         ],
     },
     Table {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `breaker` | when a route opens and closes by itself (pure) |
 //! | `choose` | which of a job's routes is taken (pure) |
+//! | `given_up` | what calls without a verdict may have cost |
 //! | `store` | breakers and operators' switches in the database, which all processes share |
 //! | `waiting` | jobs that wait for a route, or go to another one |
 //!
@@ -12,10 +13,13 @@
 
 mod breaker;
 mod choose;
+mod given_up;
 mod store;
 mod waiting;
 
 pub use breaker::{Breaker, Cause, PROBE_EVERY, Position, Report, Trouble};
 pub use choose::{Choice, Standing, Way, choose, wait_behind};
+pub(crate) use given_up::note_possible_cost;
+pub use given_up::{GivenUp, given_up};
 pub use store::{Board, RouteKey, Switch, probe, read, report, switch_off, switch_on};
 pub use waiting::{defer, find_queued, wake};

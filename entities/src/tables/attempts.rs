@@ -42,6 +42,9 @@ pub struct Model {
     pub cost_usd_micros: Option<i64>,
     /// How much the provider says that it used: millionths of the unit that it bills by.
     pub billed_units_micros: Option<i64>,
+    /// The most that it may have cost us, if it was given up without a verdict and the cost is not
+    /// known.
+    pub possible_cost_usd_micros: Option<i64>,
 }
 
 /// Joins are written out where they are needed.

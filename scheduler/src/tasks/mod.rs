@@ -5,8 +5,12 @@ mod retention;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use config::{context::Context, routes, settings::Settings};
-use entities::{Effects, Timestamp, WriteError, accounts, job, pools, reconcile};
+use config::{
+    context::Context,
+    routes::{Known, overview},
+    settings::Settings,
+};
+use entities::{Effects, Timestamp, WriteError, accounts, job, pools, reconcile, routing};
 use futures::future::BoxFuture;
 use sea_orm::{DatabaseTransaction, DbErr};
 use uuid::Uuid;
@@ -181,7 +185,10 @@ async fn gauges(context: &Context) -> Result<(), DbErr> {
     let pools = pools::gauges(context.db.read(), context.clock.now()).await?;
     context.metrics.pools(&pools, &context.settings.workers.max_in_flight);
     let (board, settings) = (context.routes.board(), &context.settings.providers);
-    context.metrics.routes(&routes::overview(&board, context.catalogue.routes(), settings));
+    let given_up = routing::given_up(context.db.read()).await?;
+    let routes = context.catalogue.routes();
+    let known = Known { board: &board, given_up: &given_up, routes, settings };
+    context.metrics.routes(&overview(known));
     Ok(())
 }
 

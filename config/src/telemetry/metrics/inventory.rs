@@ -52,6 +52,8 @@ pub(super) struct Inventory {
     pub(super) provider_breaker: IntGaugeVec,
     pub(super) provider_switched_off: IntGaugeVec,
     pub(super) provider_account_problem: IntGaugeVec,
+    pub(super) provider_given_up: IntGaugeVec,
+    pub(super) provider_possible_cost: IntGaugeVec,
     /// Without labels, and yet a vector: only a vector can be empty.
     pub(super) ledger_violations: IntGaugeVec,
 
@@ -91,6 +93,8 @@ impl Inventory {
             provider_breaker: new.gauge("provider_breaker", "A route's circuit breaker: 0 closed, 1 half open, 2 open.", &["provider", "model"])?,
             provider_switched_off: new.gauge("provider_switched_off", "1 where an operator switched a route off.", &["provider", "model"])?,
             provider_account_problem: new.gauge("provider_account_problem", "1 while a provider refuses our account.", &["provider"])?,
+            provider_given_up: new.gauge("provider_given_up_calls", "Calls that were given up without a verdict: a lost answer that nothing brought back, or no end in time.", &["provider"])?,
+            provider_possible_cost: new.gauge("provider_possible_cost_usd_micros", "The most that calls without a verdict may have cost us, in millionths of a US dollar.", &["provider"])?,
             ledger_violations: new.gauge("ledger_violations", "Broken invariants of the ledger; anything above 0 is an emergency.", &[])?,
             picture: Picture::default(),
         };
@@ -113,9 +117,13 @@ impl Inventory {
     }
 
     pub(super) fn clear_routes(&self) {
-        for gauge in
-            [&self.provider_breaker, &self.provider_switched_off, &self.provider_account_problem]
-        {
+        for gauge in [
+            &self.provider_breaker,
+            &self.provider_switched_off,
+            &self.provider_account_problem,
+            &self.provider_given_up,
+            &self.provider_possible_cost,
+        ] {
             gauge.reset();
         }
     }

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use entities::{
     Timestamp,
-    routing::{Board, Breaker, Report, RouteKey},
+    routing::{Board, Breaker, GivenUp, Report, RouteKey},
 };
 
 use super::*;
+use crate::routes::{Known, overview};
 
 fn pool(name: &str) -> PoolGauges {
     PoolGauges {
@@ -41,10 +42,10 @@ fn provider() -> ProviderState {
     let sources =
         crate::settings::Sources { file: None, env, mode: crate::settings::Mode::Embedded };
     let settings = crate::settings::Settings::load(sources).unwrap().providers;
-    crate::routes::overview(&board, &[key].into(), &settings)
-        .into_iter()
-        .find(|state| state.provider == "demo")
-        .unwrap()
+    let lost = GivenUp { calls: 2, possible_cost_usd_micros: 40_000 };
+    let (given_up, routes) = ([(key.clone(), lost)].into(), [key].into());
+    let known = Known { board: &board, given_up: &given_up, routes: &routes, settings: &settings };
+    overview(known).into_iter().find(|state| state.provider == "demo").unwrap()
 }
 
 fn filled() -> Metrics {
@@ -115,6 +116,8 @@ fn every_metric_has_the_agreed_name_and_labels() {
         ("provider_breaker", "model,provider"),
         ("provider_switched_off", "model,provider"),
         ("provider_account_problem", "provider"),
+        ("provider_given_up_calls", "provider"),
+        ("provider_possible_cost_usd_micros", "provider"),
         ("pool_capacity", "pool"),
         ("credits_total", "verb"),
         ("ledger_violations", ""),
@@ -148,6 +151,8 @@ fn labels_are_in_the_right_order_and_values_add_up() {
         "tiktomato_provider_breaker{model=\"m\",provider=\"demo\"} 2",
         "tiktomato_provider_switched_off{model=\"m\",provider=\"demo\"} 0",
         "tiktomato_provider_account_problem{provider=\"demo\"} 1",
+        "tiktomato_provider_given_up_calls{provider=\"demo\"} 2",
+        "tiktomato_provider_possible_cost_usd_micros{provider=\"demo\"} 40000",
         "tiktomato_provider_cost_usd_micros_total{model=\"m\",provider=\"fal\"} 3000",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} not in\n{text}");
@@ -180,6 +185,8 @@ fn only_the_leader_tells_about_the_cluster() {
         "provider_breaker",
         "provider_switched_off",
         "provider_account_problem",
+        "provider_given_up_calls",
+        "provider_possible_cost_usd_micros",
         "ledger_violations",
     ] {
         assert!(!families.contains_key(&format!("tiktomato_{name}")), "{name}");

@@ -137,6 +137,7 @@ fn read(row: &QueryResult, attempt_id: AttemptId) -> Result<Claimed, DbErr> {
         finished_at: None,
         cost_usd_micros: None,
         billed_units_micros: None,
+        possible_cost_usd_micros: None,
     };
     Ok(Claimed { job, attempt: Some(attempt) })
 }
