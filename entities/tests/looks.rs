@@ -10,7 +10,10 @@ use entities::{
     Credits, Db, Timestamp,
     accounts::{self, NewUser},
     ids::{AttemptId, JobId},
-    job::{self, Acceptance, Batcher, BatcherLimits, JobRef, Kind, Look, NewJob, Usage, policy},
+    job::{
+        self, Acceptance, Batcher, BatcherLimits, JobRef, Kind, KnownModels, Look, NewJob, Usage,
+        policy,
+    },
     ledger,
     routing::{self, GivenUp, RouteKey},
 };
@@ -71,7 +74,8 @@ impl Running {
         let (_, hint) = effects.pushes[0];
         let id = AttemptId::generate();
         let route = |_: &_| Some((POOL.to_owned(), "sketch".to_owned()));
-        let claimed = job::claim(&tx, hint, id, LEASE, now, route).await.unwrap().unwrap();
+        let claimed =
+            job::claim(&tx, hint, id, LEASE, now, &KnownModels::ALL, route).await.unwrap().unwrap();
         let acceptance = Acceptance {
             attempt_id: id,
             request_id: "call".into(),

@@ -45,6 +45,9 @@ pub(crate) struct ModelBody {
     /// The JSON Schema of `input`.
     #[schema(value_type = Object)]
     pub(crate) input_schema: Value,
+    /// An input that works.
+    #[schema(value_type = Object)]
+    pub(crate) example: Value,
     /// How long a job usually takes.
     pub(crate) median_seconds: Option<f64>,
 }

@@ -78,14 +78,18 @@ pub(crate) fn offered(context: &Context, model: &Model) -> Result<(), Problem> {
 }
 
 /// Prices a valid input. Routes that cannot be called at the moment come last, so that the job
-/// begins where it can be made.
-pub(crate) fn price(
-    context: &Context,
-    model: &Model,
-    input: Value,
-) -> Result<Priced, Vec<FieldError>> {
-    let mut resolved = model.resolve(&input).map_err(under_input)?;
+/// begins where it can be made. What no offered provider makes for the price is refused, and an
+/// operator is told: another provider's key, or another price, is missing.
+pub(crate) fn price(context: &Context, model: &Model, input: Value) -> Result<Priced, Problem> {
+    let invalid = |errors| Problem::invalid(under_input(errors));
+    let mut resolved = model.resolve(&input).map_err(invalid)?;
     let held = resolved.credits;
+    if !resolved.routes.iter().any(|route| route.fits(held)) {
+        tracing::error!(model = %model.id(), %held, "no route is covered by the price");
+        context.metrics.job_not_covered(model.id().as_str());
+        let detail = "Nobody makes this at its price at the moment. Try another input or model.";
+        return Err(Problem::new(Code::ModelUnavailable, detail));
+    }
     resolved.routes.sort_by_key(|route| {
         let standing = context.routes.standing(&route.provider, &route.provider_model);
         let shut = match standing {
@@ -96,14 +100,15 @@ pub(crate) fn price(
         };
         (!route.fits(held), shut)
     });
-    let no_route = || vec![FieldError::new("/model", "has no provider at the moment")];
+    let no_route =
+        || Problem::invalid(vec![FieldError::new("/model", "has no provider at the moment")]);
     Ok(Priced {
         kind: model.kind(),
         pool: resolved.routes.first().ok_or_else(no_route)?.pool.clone(),
         credits: resolved.credits,
         outputs_expected: i32::try_from(resolved.outputs).unwrap_or(i32::MAX),
         resolved: serde_json::to_value(&resolved)
-            .map_err(|_| vec![FieldError::new("/input", "cannot be stored")])?,
+            .map_err(|_| Problem::invalid(vec![FieldError::new("/input", "cannot be stored")]))?,
         input,
     })
 }
@@ -129,6 +134,7 @@ pub(crate) fn model_body(model: &Model) -> ModelBody {
         description: model.description().to_owned(),
         price: Price { credits: model.price().unit(), formula: model.price().text() },
         input_schema: model.input_schema().clone(),
+        example: model.example().clone(),
         median_seconds: model.median_seconds(),
     }
 }

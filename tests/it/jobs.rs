@@ -135,7 +135,15 @@ async fn models_are_described(backend: Backend) {
     let model = user.get("/v1/models/demo/sketch").await.expect(200);
     assert_eq!(model["id"], "demo/sketch");
     user.get("/v1/models/demo/none").await.problem(404);
+    // Every model's example is an input that works.
+    for model in models["data"].as_array().unwrap() {
+        let body = json!({"model": model["id"], "input": model["example"]});
+        assert!(model["example"]["prompt"].is_string(), "{model}");
+        user.post("/v1/jobs/quote", &body).await.expect(200);
+    }
     let openapi = user.get("/openapi.json").await.expect(200);
+    let described = &openapi["components"]["schemas"]["ModelBody"]["properties"]["example"];
+    assert!(described.is_object(), "{openapi}");
     assert!(openapi["openapi"].as_str().unwrap().starts_with("3.1"), "{}", openapi["openapi"]);
     for path in ["/v1/jobs", "/v1/jobs/{id}", "/v1/jobs/{id}/cancel", "/v1/credits", "/v1/models"] {
         assert!(openapi["paths"][path].is_object(), "{path} is not in the OpenAPI document");

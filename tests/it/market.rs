@@ -33,6 +33,11 @@ pub(crate) struct Scene {
 
 impl Scene {
     pub(crate) async fn new(backend: Backend, keys: Keys) -> Self {
+        Self::with_models(backend, keys, None).await
+    }
+
+    /// With this catalogue instead of the one that is built in.
+    pub(crate) async fn with_models(backend: Backend, keys: Keys, models: Option<String>) -> Self {
         let (hf, hf_server) = sim::huggingface::start(0).await.unwrap();
         let (kie, kie_server) = sim::kie::start(0).await.unwrap();
         let mut env = Vec::new();
@@ -53,7 +58,8 @@ impl Scene {
             Keys::Both => &["workers", "--pool", "huggingface=16", "--pool", "kieai=16"],
         };
         // Two worker processes, so that what they must share is shared.
-        let options = Options { env, worker_args, workers: 2, ..Options::default() };
+        let models = models.into_iter().map(|text| (None, text)).collect();
+        let options = Options { env, worker_args, workers: 2, models, ..Options::default() };
         let cluster = Cluster::start(backend, options).await;
         let user = cluster.user(CREDITS);
         Self { cluster, user, hf, kie, _servers: [hf_server, kie_server] }

@@ -7,7 +7,7 @@ use entities::{
     ids::{AttemptId, JobId, WorkspaceId},
     job::{
         self, Acceptance, AttemptOutcome, Batcher, BatcherLimits, Claimed, Ending, Failure, JobRef,
-        JobState, Kind, NewJob, NewOutput, NewThumbnail, Steps, Usage, Verdict,
+        JobState, Kind, KnownModels, NewJob, NewOutput, NewThumbnail, Steps, Usage, Verdict,
     },
     tables::{attempts, holds, jobs, outputs, wallets, workspaces},
 };
@@ -41,7 +41,7 @@ impl Stage {
         let db = Db::connect(&cluster.database_url(), 8).await.unwrap();
         let funded = wallets::Column::Available.eq(1_000);
         let wallet = wallets::Entity::find().filter(funded).one(db.read()).await.unwrap().unwrap();
-        let steps = Steps::start(&db, Writer::start(&db, 2));
+        let steps = Steps::start(&db, Writer::start(&db, 2), KnownModels::ALL);
         let now = entities::db::database_now(db.read()).await.unwrap();
         Self { db, steps, workspace: wallet.workspace_id, now }
     }

@@ -35,6 +35,7 @@ mod routes;
 mod stale;
 mod store;
 mod submit;
+mod unknown;
 
 pub use retry::Retries;
 

@@ -9,13 +9,13 @@ use config::limiter::{Grant, Room};
 use entities::{
     Effects, JobHint,
     catalogue::Resolved,
-    job::{AttemptOutcome, HandBack, policy},
+    job::{AttemptOutcome, Ending, HandBack, policy},
     routing::{self, Choice, Report, Standing, Trouble, Way, choose, wait_behind},
     tables::{attempts, jobs},
 };
 
 use crate::{
-    engine::{Engine, WorkError, resolved},
+    engine::{Engine, WorkError, failure_of, resolved},
     providers::Refusal,
 };
 
@@ -38,6 +38,9 @@ impl Engine {
         }
         let job = routing::find_queued(self.context.db.read(), hint).await?;
         let Some(job) = job else { return Ok(None) };
+        if !self.knows(&job) {
+            return self.leave(&job).await.map(|()| None);
+        }
         let resolved = resolved(&job)?;
         let probe = match troubled {
             true => self.open_route(&job, &resolved).await?,
@@ -83,7 +86,7 @@ impl Engine {
         let (to, wait) = match choose(&self.ways(resolved), current, false) {
             Choice::Move(index) => (index, None),
             Choice::Wait { route, .. } => (route, Some(wait)),
-            Choice::Stay | Choice::Probe => (current, Some(wait)),
+            Choice::Stay | Choice::Probe | Choice::Nowhere => (current, Some(wait)),
         };
         self.defer(job, resolved, to, wait).await
     }
@@ -106,7 +109,8 @@ impl Engine {
             choice = choose(&self.ways(resolved), current, false);
         }
         let (to, wait) = match choice {
-            Choice::Stay => return Ok(Some(false)),
+            // Whoever claims it finds that no route is covered, and ends it.
+            Choice::Stay | Choice::Nowhere => return Ok(Some(false)),
             Choice::Move(index) => (index, None),
             Choice::Wait { route, wait } => (route, Some(wait_behind(wait, Self::dice()))),
             // The turn was not ours.
@@ -116,7 +120,7 @@ impl Engine {
         Ok(None)
     }
 
-    async fn defer(
+    pub(crate) async fn defer(
         &self,
         job: &jobs::Model,
         resolved: &Resolved,
@@ -164,6 +168,35 @@ impl Engine {
         let pool = resolved.routes.get(index).ok_or_else(no_route)?.pool.clone();
         let route = i32::try_from(index).map_err(|_| no_route())?;
         Ok((HandBack { attempt_id: attempt.id, outcome, wait, route, counts }, pool))
+    }
+
+    /// Whether what is held for the job covers the route that it was claimed for. If not, it goes to
+    /// one that is covered, or ends: nobody is called at a loss. The price was covered when the job
+    /// was submitted, unless no provider with a covered route had a key.
+    pub(crate) async fn is_covered(
+        &self,
+        job: &jobs::Model,
+        attempt: &attempts::Model,
+    ) -> Result<bool, WorkError> {
+        let resolved = resolved(job)?;
+        let fits = |route: &entities::catalogue::ResolvedRoute| route.fits(resolved.credits);
+        let current = usize::try_from(attempt.route).unwrap_or(0);
+        if resolved.routes.get(current).is_none_or(fits) {
+            return Ok(true);
+        }
+        let outcome = AttemptOutcome::Unavailable;
+        let Some(to) = resolved.routes.iter().position(fits) else {
+            tracing::error!(model = job.model, "no route is covered by the price; the job ends");
+            self.context.metrics.job_not_covered(&job.model);
+            let refusal = Refusal::Unavailable(String::new());
+            self.end(job, attempt, outcome, Ending::Failed(failure_of(&refusal))).await?;
+            return Ok(false);
+        };
+        let (route, pool) = (i32::try_from(to).unwrap_or(0), resolved.routes[to].pool.clone());
+        let (attempt_id, wait) = (attempt.id, Duration::ZERO);
+        let back = HandBack { attempt_id, outcome, wait, route, counts: false };
+        self.hand_back(job, (back, pool)).await?;
+        Ok(false)
     }
 
     fn ways(&self, resolved: &Resolved) -> Vec<Way> {

@@ -24,7 +24,7 @@ use entities::{
     Credits, Db, JobHint,
     accounts::{self, NewUser},
     ids::{AttemptId, JobId},
-    job::{self, Claimed, JobState, Kind, NewJob, NewOutput, Usage},
+    job::{self, Claimed, JobState, Kind, KnownModels, NewJob, NewOutput, Usage},
     ledger,
     tables::{attempts, jobs},
 };
@@ -115,7 +115,10 @@ async fn claimed(engine: &Engine) -> Claimed {
         tx.commit().await.unwrap();
         let tx = db.begin().await.unwrap();
         let hint = JobHint { job_id: id, epoch: row(engine, id).await.epoch };
-        let done = job::claim(&tx, hint, AttemptId::generate(), LEASE, now, route).await.unwrap();
+        let done =
+            job::claim(&tx, hint, AttemptId::generate(), LEASE, now, &KnownModels::ALL, route)
+                .await
+                .unwrap();
         tx.commit().await.unwrap();
         if let Some(claimed) = done {
             return claimed;

@@ -42,7 +42,7 @@ impl Engine {
             Self::until_written(span, || steps.claim(hint, attempt_id, span, now, stored_route))
                 .await?;
         let Some(Claimed { job, attempt: Some(attempt) }) = claimed else {
-            return Ok(());
+            return self.leave_unknown(hint).await;
         };
         let waited = now.since(job.ready_at).as_secs_f64();
         self.context.metrics.job_wait(&self.pool, waited);
@@ -61,6 +61,9 @@ impl Engine {
         admitted: Admitted,
     ) -> Result<(), WorkError> {
         let timeout = self.provider.submit_timeout();
+        if !self.is_covered(job, attempt).await? {
+            return Ok(());
+        }
         let call = match self.call(job, attempt).await {
             Err(WorkError::InputGone) => {
                 let ending = Ending::Failed(input_gone());
@@ -198,7 +201,7 @@ impl Engine {
         Ok(())
     }
 
-    async fn hand_back(
+    pub(crate) async fn hand_back(
         &self,
         job: &jobs::Model,
         (back, pool): (HandBack, String),

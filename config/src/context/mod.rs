@@ -11,7 +11,7 @@ use std::{ops::Deref, sync::Arc};
 use entities::{
     Db, Effects, Writer,
     ids::ProcessId,
-    job::{Batcher, BatcherLimits, Steps},
+    job::{Batcher, BatcherLimits, KnownModels, Steps},
 };
 
 use crate::{
@@ -157,9 +157,10 @@ impl Context {
             after_commit.perform(effects);
         });
         let writer = Writer::start(&parts.db, WRITER_LANES);
+        let known = KnownModels::these(parts.catalogue.ids().iter().map(ToString::to_string));
         Self(Arc::new(Handles {
             process_id: ProcessId::generate(),
-            steps: Steps::start(&parts.db, writer.clone()),
+            steps: Steps::start(&parts.db, writer.clone(), known),
             writer,
             batcher,
             queue: parts.queue,

@@ -92,6 +92,11 @@ impl Metrics {
         counter.with_label_values(&[provider, operation]).inc();
     }
 
+    /// No route could make a job for the credits that its price is.
+    pub fn job_not_covered(&self, model: &str) {
+        self.all.jobs_not_covered.with_label_values(&[model]).inc();
+    }
+
     /// Credits were held, captured or released. A negative amount is a fault elsewhere and is not counted.
     pub fn credits(&self, verb: &str, amount: i64) {
         self.all.credits.with_label_values(&[verb]).inc_by(u64::try_from(amount).unwrap_or(0));

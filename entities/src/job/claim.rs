@@ -8,7 +8,7 @@ use sea_orm::{
     QueryFilter, QueryOrder, sea_query::Expr,
 };
 
-use super::{AttemptOutcome, JobRef, JobState};
+use super::{AttemptOutcome, JobRef, JobState, KnownModels};
 use crate::{
     JobHint, Timestamp,
     db::{now_sql, skip_locked, sql},
@@ -47,7 +47,8 @@ pub struct Claimed {
 }
 
 /// Claims the job that `hint` names and writes the attempt `attempt_id` that is about to be made
-/// by `route(job)`, which answers with the provider and its model. `None`: nothing to do.
+/// by `route(job)`, which answers with the provider and its model. `None`: nothing to do, or its model
+/// is not one of `known`.
 ///
 /// Asked again with the same `attempt_id`, because the answer was lost, it answers with the claim
 /// that was made then.
@@ -60,13 +61,15 @@ pub async fn claim(
     attempt_id: AttemptId,
     lease: Duration,
     now: Timestamp,
+    known: &KnownModels,
     route: impl Fn(&jobs::Model) -> Option<(String, String)>,
 ) -> Result<Option<Claimed>, DbErr> {
+    let (is_known, [all, models]) = known.condition(db.get_database_backend(), 7);
     let text = format!(
         "UPDATE jobs SET state = 'submitting', epoch = epoch + 1, version = version + 1, \
          lease_until = {now_sql} + $1, attempts = attempts + 1, started_at = COALESCE(started_at, $2), \
          run_deadline = COALESCE(run_deadline, CASE kind WHEN 'video' THEN $3 ELSE $4 END) \
-         WHERE id = $5 AND epoch = $6 AND state = 'queued' AND dispatched_at IS NOT NULL RETURNING *",
+         WHERE id = $5 AND epoch = $6 AND state = 'queued' AND dispatched_at IS NOT NULL AND {is_known} RETURNING *",
         now_sql = now_sql(db.get_database_backend()),
     );
     let values = [
@@ -76,6 +79,8 @@ pub async fn claim(
         now.after(super::Kind::Image.run_time_limit()).0.into(),
         hint.job_id.0.into(),
         hint.epoch.into(),
+        all,
+        models,
     ];
     let Some(row) = db.query_one_raw(sql(db, text, values)).await? else {
         return claimed_before(db, hint, attempt_id).await;

@@ -5,6 +5,7 @@
 //! | `state`, `order`, `policy`, `decide`, `pace` | pure rules |
 //! | `batcher`, `submit` | accepting jobs, in groups |
 //! | `dispatch` | handing out slots, fairly |
+//! | `known` | which models' jobs a process claims |
 //! | `claim`, `progress`, `late`, `settle`, `cancel` | what workers and users do |
 //! | `steps` | the same for many jobs at once, where one statement can |
 //! | `sweep`, `rescue`, `deadlines` | what the scheduler does |
@@ -22,6 +23,7 @@ mod delete;
 mod dispatch;
 mod erase;
 mod guarded;
+mod known;
 mod late;
 mod order;
 mod outcome;
@@ -49,6 +51,7 @@ pub use delete::{Deleted, delete};
 pub use dispatch::{dispatch, pools_with_waiting_jobs};
 pub use erase::{Expired, erase, expired};
 pub use guarded::JobRef;
+pub use known::KnownModels;
 pub use late::accepted_late;
 pub use order::{Candidate, pick};
 pub use outcome::{AttemptOutcome, Kind, Usage};

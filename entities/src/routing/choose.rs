@@ -46,15 +46,15 @@ pub enum Choice {
         /// For how long.
         wait: Duration,
     },
+    /// No route is covered by what is held: nobody may be called.
+    Nowhere,
 }
 
 /// Chooses for a job whose route is `current`. `may_probe`: whether half-open routes are worth
 /// asking for a turn.
 #[must_use]
 pub fn choose(ways: &[Way], current: usize, may_probe: bool) -> Choice {
-    // A price below every route's cost is the catalogue's fault, not the job's.
-    let none_fits = !ways.iter().any(|way| way.fits);
-    let usable = |index: usize| ways.get(index).filter(|way| way.fits || none_fits);
+    let usable = |index: usize| ways.get(index).filter(|way| way.fits);
     let stands = |index: usize, standing| usable(index).is_some_and(|w| w.standing == standing);
     if stands(current, Standing::Ready) {
         return Choice::Stay;
@@ -75,11 +75,12 @@ pub fn choose(ways: &[Way], current: usize, may_probe: bool) -> Choice {
         Standing::Shut(wait) => Some(wait),
         Standing::Off => Some(OFF_LOOK),
     };
-    let soonest = (0..ways.len())
-        .filter_map(|index| Some((wait(index)?, index != current, index)))
-        .min()
-        .unwrap_or((OFF_LOOK, false, current));
-    Choice::Wait { route: soonest.2, wait: soonest.0 }
+    let soonest =
+        (0..ways.len()).filter_map(|index| Some((wait(index)?, index != current, index))).min();
+    match soonest {
+        Some((wait, _, route)) => Choice::Wait { route, wait },
+        None => Choice::Nowhere,
+    }
 }
 
 /// How long a job waits for something that takes `wait`: up to half of it more, so that jobs do
@@ -113,9 +114,8 @@ mod tests {
         fn a_route_that_works_is_taken_and_no_other(
             ways in prop::collection::vec(way(), 1..5), current in 0_usize..5, may_probe in prop::bool::ANY,
         ) {
-            let none_fits = !ways.iter().any(|way| way.fits);
             let usable = |index: usize| {
-                ways.get(index).filter(|way| way.fits || none_fits).map(|way| way.standing)
+                ways.get(index).filter(|way| way.fits).map(|way| way.standing)
             };
             let ready = (0..ways.len()).any(|index| usable(index) == Some(Standing::Ready));
             match choose(&ways, current, may_probe) {
@@ -131,6 +131,7 @@ mod tests {
                         other => prop_assert!(false, "moved to {other:?}"),
                     }
                 }
+                Choice::Nowhere => prop_assert!(!ways.iter().any(|way| way.fits)),
                 Choice::Wait { route, wait } => {
                     prop_assert!(!ready && usable(route).is_some() && wait > Duration::ZERO);
                     for index in 0..ways.len() {

@@ -186,7 +186,7 @@ fn check(app: &App, model: &Model, request: &JobRequest) -> Result<Value, Proble
 }
 
 fn price(app: &App, model: &Model, input: Value) -> Result<Priced, Problem> {
-    platform::price(&app.context, model, input).map_err(Problem::invalid)
+    platform::price(&app.context, model, input)
 }
 
 /// Checks the user's limit.

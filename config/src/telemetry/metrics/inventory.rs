@@ -25,6 +25,7 @@ const HTTP_SECONDS: [f64; 14] =
 pub(super) struct Inventory {
     pub(super) jobs_submitted: IntCounterVec,
     pub(super) jobs_finished: IntCounterVec,
+    pub(super) jobs_not_covered: IntCounterVec,
     pub(super) job_wait: HistogramVec,
     pub(super) job_run: HistogramVec,
     pub(super) provider_requests: IntCounterVec,
@@ -68,6 +69,7 @@ impl Inventory {
         let inventory = Self {
             jobs_submitted: new.counter("jobs_submitted_total", "Jobs that were accepted.", &["model"])?,
             jobs_finished: new.counter("jobs_finished_total", "Jobs that ended.", &["model", "status"])?,
+            jobs_not_covered: new.counter("jobs_not_covered_total", "Jobs that were refused or ended because no route could make them for their price.", &["model"])?,
             job_wait: new.seconds("job_wait_seconds", "From ready to claimed.", &["pool"], &JOB_SECONDS)?,
             job_run: new.seconds("job_run_seconds", "From the first claim to the end.", &["pool", "provider"], &JOB_SECONDS)?,
             provider_requests: new.counter("provider_requests_total", "Calls to providers.", &["provider", "operation", "outcome"])?,

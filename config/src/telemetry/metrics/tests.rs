@@ -52,6 +52,7 @@ fn filled() -> Metrics {
     let metrics = Metrics::new().unwrap();
     metrics.job_submitted("demo/sketch");
     metrics.job_finished("demo/sketch", "succeeded");
+    metrics.job_not_covered("demo/sketch");
     metrics.job_wait("demo", 0.02);
     metrics.job_run("demo", "demo", 1.2);
     metrics.provider_request("demo", "submit", "accepted", Duration::from_millis(20));
@@ -97,6 +98,7 @@ fn every_metric_has_the_agreed_name_and_labels() {
     for (name, labels) in [
         ("jobs_submitted_total", "model"),
         ("jobs_finished_total", "model,status"),
+        ("jobs_not_covered_total", "model"),
         ("retention_deleted_total", "what"),
         ("queue_depth", "pool"),
         ("jobs_waiting", "pool"),

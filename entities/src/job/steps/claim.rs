@@ -17,7 +17,7 @@ use crate::{
     db::{now_sql, sql},
     ids::AttemptId,
     job::{
-        AttemptOutcome, Claimed, Kind,
+        AttemptOutcome, Claimed, Kind, KnownModels,
         claim::{claimed_before, micros},
     },
     tables::{attempts, jobs},
@@ -34,6 +34,8 @@ pub(super) struct Claim {
     pub(super) attempt_id: AttemptId,
     pub(super) lease: Duration,
     pub(super) now: Timestamp,
+    /// What the process knows; the same for all of its claims.
+    pub(super) known: KnownModels,
     /// By which it is told when it comes too late.
     pub(super) clock: Arc<DbClock>,
 }
@@ -59,7 +61,7 @@ WITH given AS MATERIALIZED (
         started_at = COALESCE(started_at, given.now), run_deadline = COALESCE(run_deadline,
             given.now + CASE kind WHEN 'video' THEN $6 ELSE $7 END)
     FROM given WHERE jobs.id = given.job_id AND jobs.epoch = given.epoch
-        AND state || '' = 'queued' AND dispatched_at IS NOT NULL AND {clock} < $8
+        AND state || '' = 'queued' AND dispatched_at IS NOT NULL AND {clock} < $8 AND {known}
     RETURNING jobs.*, given.attempt_id, given.now,
         resolved->'routes'->route->>'provider' AS provider,
         resolved->'routes'->route->>'provider_model' AS provider_model
@@ -81,8 +83,10 @@ impl Step for Claim {
         let Some(first) = group.first() else { return Ok(Vec::new()) };
         let (clock, asked) = (&first.clock, Instant::now());
         let deadline = clock.now().map_or(i64::MAX, |now| now.saturating_add(micros(VALID)));
-        let text = TAKE.replace("{clock}", now_sql(db.get_database_backend()));
-        let values: [Value; 8] = [
+        let backend = db.get_database_backend();
+        let (known, [all, models]) = first.known.condition(backend, 9);
+        let text = TAKE.replace("{clock}", now_sql(backend)).replace("{known}", &known);
+        let values: [Value; 10] = [
             group.iter().map(|claim| claim.hint.job_id.0).collect::<Vec<_>>().into(),
             group.iter().map(|claim| claim.hint.epoch).collect::<Vec<_>>().into(),
             group.iter().map(|claim| claim.attempt_id.0).collect::<Vec<_>>().into(),
@@ -91,6 +95,8 @@ impl Step for Claim {
             micros(Kind::Video.run_time_limit()).into(),
             micros(Kind::Image.run_time_limit()).into(),
             deadline.into(),
+            all,
+            models,
         ];
         let (mut claimed, mut shown) = (HashMap::new(), 0);
         for row in db.query_all_raw(sql(db, text, values)).await? {

@@ -29,7 +29,7 @@ use self::{
     ready::Ready,
     succeed::Succeed,
 };
-use super::{Acceptance, Claimed, JobRef, JobState, NewOutput, Usage};
+use super::{Acceptance, Claimed, JobRef, JobState, KnownModels, NewOutput, Usage};
 use crate::{
     Db, Effects, JobHint, Timestamp, WriteError, Writer,
     ids::AttemptId,
@@ -44,6 +44,7 @@ pub type RouteOf = fn(&jobs::Model) -> Option<(String, String)>;
 pub struct Steps {
     writer: Writer,
     lanes: Option<AllLanes>,
+    known: KnownModels,
 }
 
 #[derive(Debug, Clone)]
@@ -56,9 +57,10 @@ struct AllLanes {
 }
 
 impl Steps {
-    /// Starts the lanes; they end with the last clone. Must be called inside a tokio runtime.
+    /// Starts the lanes; they end with the last clone. Jobs of models that are not `known` are not
+    /// claimed. Must be called inside a tokio runtime.
     #[must_use]
-    pub fn start(db: &Db, writer: Writer) -> Self {
+    pub fn start(db: &Db, writer: Writer, known: KnownModels) -> Self {
         let lanes = (db.backend() == DatabaseBackend::Postgres).then(|| AllLanes {
             claims: Lanes::start(db),
             clock: Arc::default(),
@@ -66,7 +68,7 @@ impl Steps {
             readies: Lanes::start(db),
             successes: Lanes::start(db),
         });
-        Self { writer, lanes }
+        Self { writer, lanes, known }
     }
 
     /// See [`super::claim`].
@@ -84,7 +86,8 @@ impl Steps {
         if let Some(lanes) = &self.lanes {
             loop {
                 let clock = Arc::clone(&lanes.clock);
-                let claim = Claim { hint, attempt_id, lease, now, clock };
+                let known = self.known.clone();
+                let claim = Claim { hint, attempt_id, lease, now, known, clock };
                 match lanes.claims.write(claim).await? {
                     Some(Taken::Late) => {}
                     Some(Taken::Claimed(claimed)) => return Ok(Some(*claimed)),
@@ -92,9 +95,13 @@ impl Steps {
                 }
             }
         }
+        let known = self.known.clone();
         self.writer
             .run(hint.job_id.0, move |tx| {
-                Box::pin(super::claim(tx, hint, attempt_id, lease, now, route))
+                let known = known.clone();
+                Box::pin(async move {
+                    super::claim(tx, hint, attempt_id, lease, now, &known, route).await
+                })
             })
             .await
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use entities::{
     Effects,
     ids::{AttemptId, JobId, WorkspaceId},
-    job::{self, Claimed, JobState},
+    job::{self, Claimed, JobState, KnownModels},
     tables::jobs,
 };
 use rand::RngExt as _;
@@ -72,11 +72,17 @@ impl Walk {
         let claimed = {
             // The answer to the first try may get lost: the second finds what it did.
             let attempt = AttemptId::generate();
-            let first = job::claim(&tx, hint, attempt, SOON, self.now, route).await.unwrap();
-            let again = job::claim(&tx, hint, attempt, SOON, self.now, route).await.unwrap();
+            let first = job::claim(&tx, hint, attempt, SOON, self.now, &KnownModels::ALL, route)
+                .await
+                .unwrap();
+            let again = job::claim(&tx, hint, attempt, SOON, self.now, &KnownModels::ALL, route)
+                .await
+                .unwrap();
             assert_eq!(first.as_ref().map(job_and_epoch), again.as_ref().map(job_and_epoch));
             let stranger = AttemptId::generate();
-            let other = job::claim(&tx, hint, stranger, SOON, self.now, route).await.unwrap();
+            let other = job::claim(&tx, hint, stranger, SOON, self.now, &KnownModels::ALL, route)
+                .await
+                .unwrap();
             assert!(other.is_none(), "a job was claimed twice: {other:?}");
             again
         };

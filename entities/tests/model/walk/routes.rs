@@ -108,7 +108,7 @@ impl Walk {
             Choice::Wait { route, wait } => {
                 (route, Some(wait_behind(wait, self.random.random_range(0.0..1.0))))
             }
-            Choice::Probe => panic!("no route is half open"),
+            Choice::Probe | Choice::Nowhere => panic!("no route is half open, and all fit"),
         };
         self.detours.push(Detour { job, to, wait });
         false

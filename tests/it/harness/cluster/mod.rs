@@ -10,7 +10,12 @@ mod admin;
 mod data;
 mod options;
 
-use std::{fs, path::PathBuf, process::ExitStatus, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitStatus,
+    time::Duration,
+};
 
 use reqwest::Client;
 use tempfile::TempDir;
@@ -34,6 +39,8 @@ struct Role {
     ops: u16,
     /// Where it serves the API, if it does.
     listen: Option<u16>,
+    /// The file with its catalogue, if it has one of its own.
+    models: Option<PathBuf>,
     process: Option<Process>,
 }
 
@@ -62,7 +69,8 @@ impl Cluster {
     /// Starts it; it is ready when this returns.
     pub(crate) async fn start(backend: Backend, options: Options) -> Self {
         let folder = tempfile::Builder::new().prefix("tiktomato-it-").tempdir().unwrap();
-        let roles = roles(backend, &options);
+        let mut roles = roles(backend, &options);
+        give_models(&mut roles, &options, folder.path());
         let base = base_of(&roles[0]);
         let mut env = vec![
             ("TIKTOMATO_DATA".into(), folder.path().join("data").display().to_string()),
@@ -124,7 +132,11 @@ impl Cluster {
         if let Some(port) = role.listen {
             env.push(("TIKTOMATO__GATEWAY__LISTEN".into(), format!("127.0.0.1:{port}")));
         }
-        role.process = Some(Process::start(&role.name, role.args, &env, self.folder.path()));
+        let mut args = role.args.to_vec();
+        if let Some(models) = &role.models {
+            args.extend(["--models", models.to_str().unwrap()]);
+        }
+        role.process = Some(Process::start(&role.name, &args, &env, self.folder.path()));
     }
 
     /// Waits until one process is ready; panics if it ends instead.
@@ -277,6 +289,19 @@ impl Cluster {
     /// The settings that its processes were started with, but for where they listen.
     pub(crate) fn env(&self) -> &Env {
         &self.env
+    }
+}
+
+/// Writes the catalogues that the test wants.
+fn give_models(roles: &mut [Role], options: &Options, folder: &Path) {
+    for role in roles {
+        let own = options.models.iter().find(|(name, _)| *name == Some(role.name.as_str()));
+        let any = || options.models.iter().find(|(name, _)| name.is_none());
+        if let Some((_, text)) = own.or_else(any) {
+            let file = folder.join(format!("{}-models.toml", role.name));
+            fs::write(&file, text).unwrap();
+            role.models = Some(file);
+        }
     }
 }
 

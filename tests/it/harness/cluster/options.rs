@@ -23,6 +23,8 @@ pub(crate) struct Options {
     pub(crate) schedulers: usize,
     /// How the workers are started where they are a process of their own.
     pub(crate) worker_args: &'static [&'static str],
+    /// Catalogues in place of the one that is built in, by process; without a name, for all others.
+    pub(crate) models: Vec<(Option<&'static str>, String)>,
 }
 
 impl Default for Options {
@@ -36,14 +38,21 @@ impl Default for Options {
             workers: 1,
             schedulers: 1,
             worker_args: &["workers", "--pool", "demo=16"],
+            models: Vec::new(),
         }
     }
 }
 
 /// The processes that run.
 pub(super) fn roles(backend: Backend, options: &Options) -> Vec<Role> {
-    let role =
-        |name: String, args, listen| Role { name, args, ops: free_port(), listen, process: None };
+    let role = |name: String, args, listen| Role {
+        name,
+        args,
+        ops: free_port(),
+        listen,
+        models: None,
+        process: None,
+    };
     if backend == Backend::Embedded {
         return vec![role("tiktomato".to_owned(), &[], Some(free_port()))];
     }
