@@ -90,6 +90,7 @@ mod media;
 mod operators;
 mod ops;
 mod outages;
+mod patience;
 mod privacy;
 mod race;
 mod reconcile;

@@ -244,7 +244,7 @@ pub(crate) fn outcome_of(refusal: &Refusal) -> AttemptOutcome {
         Refusal::Moderated => AttemptOutcome::Moderated,
         Refusal::Throttled { .. } => AttemptOutcome::Throttled,
         Refusal::Unavailable(_) => AttemptOutcome::Unavailable,
-        Refusal::Unknown(_) => AttemptOutcome::Unknown,
+        Refusal::Unknown(_) | Refusal::Busy { .. } => AttemptOutcome::Unknown,
         Refusal::Account(_) => AttemptOutcome::Account,
     }
 }
@@ -262,7 +262,7 @@ pub(crate) fn failure_of(refusal: &Refusal) -> Failure {
             "provider_unavailable",
             "The provider could not take the job. Nothing was charged; please try again later.",
         ),
-        Refusal::Unknown(_) => (
+        Refusal::Unknown(_) | Refusal::Busy { .. } => (
             "provider_failed",
             "The provider could not finish the job. Nothing was charged; please try again.",
         ),

@@ -158,6 +158,7 @@ impl Engine {
                     Refusal::Throttled { .. }
                     | Refusal::Unavailable(_)
                     | Refusal::Unknown(_)
+                    | Refusal::Busy { .. }
                     | Refusal::Account(_) => AttemptOutcome::Failed,
                 };
                 let failed = outcome == AttemptOutcome::Failed;
@@ -174,10 +175,7 @@ impl Engine {
                     _ => tracing::debug!(%refusal, "a look at the provider failed"),
                 }
                 let own = policy::failed_poll_delay(job.polls, Self::dice());
-                let wait = match refusal {
-                    Refusal::Throttled { retry_after: Some(asked) } => own.max(asked),
-                    _ => own,
-                };
+                let wait = retry::asked(&refusal).map_or(own, |asked| own.max(asked));
                 self.again(job, Look::InVain, wait).await
             }
         }
@@ -218,7 +216,11 @@ impl Engine {
         match polled {
             Ok(Polled::Finished(finished)) => self.store(job, attempt, finished).await,
             Ok(Polled::NotAsked { retry_after }) => self.look_soon(job, retry_after).await,
-            Ok(Polled::Running { .. }) | Err(_) => self.store_later(job, attempt).await,
+            Ok(Polled::Running { .. }) => self.store_later(job, attempt, Duration::ZERO).await,
+            Err(refusal) => {
+                let asked = retry::asked(&refusal).unwrap_or(Duration::ZERO);
+                self.store_later(job, attempt, asked).await
+            }
             Ok(Polled::Canceled | Polled::Failed(..)) => self.media_lost(job, attempt).await,
         }
     }

@@ -26,6 +26,9 @@ const TRIES: u32 = 3;
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// A service that asks for more patience is left to the job's own schedule.
 const LONGEST_WAIT: Duration = Duration::from_secs(3);
+/// The longest that a job waits for a look or a copy because the service asks for it: its deadline may
+/// pass meanwhile, or the provider's file expire.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5 * 60);
 /// No more is tried after this time.
 const LONGEST: Duration = Duration::from_secs(20);
 
@@ -145,7 +148,8 @@ fn full_jitter() -> ExponentialBackoff {
 pub(crate) fn refusal(refusal: &Refusal) -> Again {
     match refusal {
         Refusal::Unavailable(_) | Refusal::Unknown(_) => Again::Soon,
-        Refusal::Throttled { retry_after: Some(wait) } => Again::After(*wait),
+        Refusal::Throttled { retry_after: Some(wait) }
+        | Refusal::Busy { retry_after: wait, .. } => Again::After(*wait),
         Refusal::Throttled { retry_after: None }
         | Refusal::Rejected(_)
         | Refusal::Moderated
@@ -153,10 +157,25 @@ pub(crate) fn refusal(refusal: &Refusal) -> Again {
     }
 }
 
+/// How long a provider that is busy asks to be left alone, as far as that is kept.
+pub(crate) fn asked(refusal: &Refusal) -> Option<Duration> {
+    match refusal {
+        Refusal::Throttled { retry_after } => *retry_after,
+        Refusal::Busy { retry_after, .. } => Some(*retry_after),
+        Refusal::Rejected(_)
+        | Refusal::Moderated
+        | Refusal::Unavailable(_)
+        | Refusal::Unknown(_)
+        | Refusal::Account(_) => None,
+    }
+    .map(|asked| asked.min(PATIENCE))
+}
+
 /// Media that was not delivered.
 pub(crate) fn fetch(error: &FetchError) -> Again {
     match error {
         FetchError::Failed(_) => Again::Soon,
+        FetchError::Busy(wait) => Again::After(*wait),
         FetchError::Forbidden(_) | FetchError::TooLarge(_) => Again::No,
     }
 }

@@ -235,6 +235,10 @@ impl Engine {
             }
             Some(Refusal::Unavailable(_)) => Report::Failed(Trouble::Unavailable),
             Some(Refusal::Unknown(_)) => Report::Failed(Trouble::Unknown),
+            Some(Refusal::Busy { retry_after, .. }) => {
+                self.report(attempt, Report::Throttled(*retry_after));
+                Report::Failed(Trouble::Unknown)
+            }
             Some(Refusal::Account(_)) => Report::Account,
         };
         self.report(attempt, report);

@@ -42,7 +42,11 @@ impl Engine {
             }
             Err(error) => {
                 tracing::warn!(%error, "media was not stored");
-                self.store_later(job, attempt).await
+                let asked = match error {
+                    MediaError::Busy(wait) => wait.min(retry::PATIENCE),
+                    _ => Duration::ZERO,
+                };
+                self.store_later(job, attempt, asked).await
             }
         }
     }
@@ -166,16 +170,18 @@ impl Engine {
         }
     }
 
-    /// Tries again later, or ends the job when it was tried often enough.
+    /// Tries again later, not before `asked` has passed, or ends the job when it was tried often
+    /// enough.
     pub(crate) async fn store_later(
         &self,
         job: &jobs::Model,
         attempt: &attempts::Model,
+        asked: Duration,
     ) -> Result<(), WorkError> {
         if job.store_tries + 1 >= policy::MAX_STORE_TRIES {
             return self.media_lost(job, attempt).await;
         }
-        let wait = policy::store_delay(job.store_tries + 1, Self::dice());
+        let wait = asked + policy::store_delay(job.store_tries + 1, Self::dice());
         let (before, now) = (job.clone(), self.now());
         self.change(job, move |tx| {
             let before = before.clone();

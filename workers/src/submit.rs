@@ -182,7 +182,7 @@ impl Engine {
                 let wait = policy::refusal_delay(job.refusals + 1, dice);
                 self.hand_back(job, self.back(job, attempt, outcome, wait, true)?).await?;
             }
-            Refusal::Unknown(_) => self.lost_answer(job, attempt).await?,
+            Refusal::Unknown(_) | Refusal::Busy { .. } => self.lost_answer(job, attempt).await?,
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use reqwest::{Client, Response, header};
 use url::Url;
 
 use super::{
-    Origins, Timeouts,
+    Origins, Timeouts, busy_for,
     client::{self, ClientError, Unanswered},
 };
 
@@ -30,6 +30,9 @@ pub enum FetchError {
     /// It was not delivered. Worth another try.
     #[error("{0}")]
     Failed(String),
+    /// Its place is busy, and says when to ask again.
+    #[error("its place is busy for {} s", .0.as_secs())]
+    Busy(Duration),
 }
 
 /// Reads media. Cheap to clone.
@@ -86,6 +89,9 @@ impl Fetcher {
             let status = response.status();
             if status.is_success() {
                 return Ok(response);
+            }
+            if let Some(wait) = busy_for(status, response.headers()) {
+                return Err(FetchError::Busy(wait));
             }
             let next = response
                 .headers()

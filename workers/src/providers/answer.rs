@@ -64,11 +64,40 @@ impl Answer {
         Some(kind.split(';').next()?.trim().to_ascii_lowercase())
     }
 
-    /// `Retry-After` in seconds.
+    /// How long the service asks to be left alone, where its answer says that it is busy.
     pub(super) fn retry_after(&self) -> Option<Duration> {
-        let seconds: u64 =
-            self.headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-        Some(Duration::from_secs(seconds).min(LONGEST_WAIT))
+        net::retry_after(&self.headers)
+    }
+
+    /// The same, where nothing but the status says so.
+    pub(super) fn busy_for(&self) -> Option<Duration> {
+        net::busy_for(self.status, &self.headers)
+    }
+
+    /// No verdict on a submit; who is busy is left alone for as long as it asks.
+    pub(super) fn no_verdict(&self, words: String) -> Refusal {
+        no_verdict(self.busy_for(), words)
+    }
+
+    /// A look that failed: who is busy says when to look again.
+    pub(super) fn no_look(&self, words: String) -> Refusal {
+        no_look(self.busy_for(), words)
+    }
+}
+
+/// See [`Answer::no_verdict`].
+pub(super) fn no_verdict(retry_after: Option<Duration>, words: String) -> Refusal {
+    match retry_after {
+        Some(retry_after) => Refusal::Busy { words, retry_after },
+        None => Refusal::Unknown(words),
+    }
+}
+
+/// See [`Answer::no_look`].
+pub(super) fn no_look(retry_after: Option<Duration>, words: String) -> Refusal {
+    match retry_after {
+        None => Refusal::Unknown(words),
+        retry_after => Refusal::Throttled { retry_after },
     }
 }
 

@@ -40,7 +40,7 @@ impl From<&Refusal> for Kind {
             Refusal::Moderated => Self::Moderated,
             Refusal::Throttled { .. } => Self::Throttled,
             Refusal::Unavailable(_) => Self::Unavailable,
-            Refusal::Unknown(_) => Self::Unknown,
+            Refusal::Unknown(_) | Refusal::Busy { .. } => Self::Unknown,
             Refusal::Account(_) => Self::Account,
         }
     }
@@ -264,6 +264,7 @@ fn words(refusal: &Refusal) {
         Refusal::Rejected(text)
         | Refusal::Unavailable(text)
         | Refusal::Unknown(text)
+        | Refusal::Busy { words: text, .. }
         | Refusal::Account(text) => assert!(!text.trim().is_empty()),
         Refusal::Moderated | Refusal::Throttled { .. } => {}
     }

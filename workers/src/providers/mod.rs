@@ -158,6 +158,14 @@ pub enum Refusal {
     /// Sent, but no verdict: it may have been accepted.
     #[error("unknown: {0}")]
     Unknown(String),
+    /// The same, and the provider asks to be left alone meanwhile.
+    #[error("unknown: {words}")]
+    Busy {
+        /// What it said.
+        words: String,
+        /// For so long.
+        retry_after: Duration,
+    },
     /// Our account at the provider is at fault; an operator must act.
     #[error("account: {0}")]
     Account(String),

@@ -1,6 +1,6 @@
 //! Why media could not be stored or read.
 
-use std::{error::Error, io};
+use std::{error::Error, io, time::Duration};
 
 use crate::{media::BadKey, net::FetchError};
 
@@ -10,6 +10,9 @@ pub enum MediaError {
     /// The bytes stopped coming. Worth another try.
     #[error("the source failed: {0}")]
     Source(String),
+    /// Its place is busy, and says when to ask again.
+    #[error("its place is busy for {} s", .0.as_secs())]
+    Busy(Duration),
     /// It lies where nothing may be read from.
     #[error("{0}")]
     Forbidden(String),
@@ -46,7 +49,7 @@ impl MediaError {
             | Self::WrongType
             | Self::Unreadable(_)
             | Self::BadKey(_) => true,
-            Self::Source(_) | Self::NotFound | Self::Full | Self::Store(_) => false,
+            Self::Source(_) | Self::Busy(_) | Self::NotFound | Self::Full | Self::Store(_) => false,
         }
     }
 }
@@ -57,6 +60,7 @@ impl From<FetchError> for MediaError {
             FetchError::Forbidden(_) => Self::Forbidden(error.to_string()),
             FetchError::TooLarge(bytes) => Self::TooLarge(bytes),
             FetchError::Failed(text) => Self::Source(text),
+            FetchError::Busy(wait) => Self::Busy(wait),
         }
     }
 }

@@ -113,6 +113,8 @@ pub enum MediaFault {
     Elsewhere(String),
     /// It redirects to this address.
     Redirect(String),
+    /// Its place is busy: 503 with this `Retry-After`.
+    Busy(String),
 }
 
 impl Failure {

@@ -56,6 +56,9 @@ async fn file(State(fal): State<Fal>, Path((id, name)): Path<(String, String)>) 
         Some(MediaFault::Redirect(to)) => {
             (StatusCode::FOUND, [(header::LOCATION, to)]).into_response()
         }
+        Some(MediaFault::Busy(until)) => {
+            (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, until)]).into_response()
+        }
         Some(MediaFault::Torn) => {
             let half = media.bytes.slice(..media.bytes.len() / 2);
             // Hyper closes a connection whose body is shorter than was promised.

@@ -6,10 +6,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header};
+use config::net;
+use http::{HeaderMap, StatusCode};
 
 use super::wire::{Detail, ErrorBody, Problem};
-use crate::providers::Refusal;
+use crate::providers::{
+    Refusal,
+    answer::{no_look, no_verdict},
+};
 
 /// The most of a text of theirs that is repeated.
 const WORDS: usize = 300;
@@ -58,8 +62,11 @@ impl Answer {
     }
 
     fn throttled(&self) -> Refusal {
-        let seconds = self.header(header::RETRY_AFTER.as_str()).and_then(|text| text.parse().ok());
-        Refusal::Throttled { retry_after: seconds.map(Duration::from_secs) }
+        Refusal::Throttled { retry_after: self.busy_for() }
+    }
+
+    fn busy_for(&self) -> Option<Duration> {
+        net::busy_for(self.status, &self.headers)
     }
 
     /// For the log: the status, and what is said in words.
@@ -85,7 +92,7 @@ pub(super) fn at_submit(answer: &Answer) -> Refusal {
         429 => answer.throttled(),
         400 | 413 | 415 | 422 => input_error(&body, &words),
         // 408, 409 and 499 may come after it was accepted; so may any 5xx.
-        _ => Refusal::Unknown(words),
+        _ => no_verdict(answer.busy_for(), words),
     }
 }
 
@@ -95,7 +102,7 @@ pub(super) fn at_look(answer: &Answer) -> Refusal {
     match answer.status.as_u16() {
         401..=403 => Refusal::Account(words),
         429 => answer.throttled(),
-        _ => Refusal::Unknown(words),
+        _ => no_look(answer.busy_for(), words),
     }
 }
 
@@ -122,7 +129,7 @@ pub(super) fn of_result(answer: &Answer, failed: bool) -> End {
             if failed || theirs {
                 End::Failed(Refusal::Unknown(words))
             } else {
-                End::LookAgain(Refusal::Unknown(words))
+                End::LookAgain(no_look(answer.busy_for(), words))
             }
         }
         _ if failed => End::Failed(Refusal::Unknown(words)),

@@ -54,6 +54,8 @@ struct Kept {
     keys: Vec<Key>,
     read_at: Option<Timestamp>,
     tried_at: Option<Timestamp>,
+    /// They are not asked for before this: their place was busy.
+    busy_until: Option<Timestamp>,
 }
 
 /// The parts of a callback that its signature covers.
@@ -89,12 +91,20 @@ impl Keys {
             return Ok(signed.request_id);
         }
         let refused = kept.tried_at.is_some_and(|tried| now.since(tried) < RATE && tried <= now);
-        if refused {
+        let busy = kept.busy_until.is_some_and(|until| now < until);
+        if refused || busy {
             return Err(Doubt::NoKeys("the keys were read a moment ago; none fits".to_owned()));
         }
         kept.tried_at = Some(now);
         let read = self.retries.run("keys", NotRead::again, || self.read());
-        kept.keys = read.await.map_err(|not| Doubt::NoKeys(not.why))?;
+        kept.keys = match read.await {
+            Ok(keys) => keys,
+            Err(not) => {
+                kept.busy_until = not.retry_after.map(|wait| now.after(wait));
+                return Err(Doubt::NoKeys(not.why));
+            }
+        };
+        kept.busy_until = None;
         kept.read_at = Some(now);
         if kept.fits(&signed) {
             return Ok(signed.request_id);
@@ -135,13 +145,14 @@ impl Keys {
 
     async fn read(&self) -> Result<Vec<Key>, NotRead> {
         let (passing, lasting) =
-            (|why: String| NotRead { why, passes: true }, |why| NotRead { why, passes: false });
+            (|why: String| not_read(why, true), |why: String| not_read(why, false));
         let answer = self.client.get(self.url.clone()).send().await;
         let response = answer.map_err(|error| passing(net::Unanswered::from(error).to_string()))?;
         let status = response.status();
         if !status.is_success() {
             let why = format!("the keys were answered with {status}");
-            return Err(NotRead { why, passes: status.is_server_error() });
+            let retry_after = net::busy_for(status, response.headers());
+            return Err(NotRead { why, passes: status.is_server_error(), retry_after });
         }
         let body = net::read(response, LARGEST).await;
         let body = body.map_err(|error| passing(error.to_string()))?;
@@ -160,11 +171,21 @@ impl Keys {
 struct NotRead {
     why: String,
     passes: bool,
+    /// Their place is busy for so long.
+    retry_after: Option<Duration>,
+}
+
+fn not_read(why: String, passes: bool) -> NotRead {
+    NotRead { why, passes, retry_after: None }
 }
 
 impl NotRead {
     fn again(&self) -> Again {
-        if self.passes { Again::Soon } else { Again::No }
+        match self.retry_after {
+            Some(wait) => Again::After(wait),
+            None if self.passes => Again::Soon,
+            None => Again::No,
+        }
     }
 }
 
@@ -190,7 +211,8 @@ mod tests {
         let client = net::client(net::Timeouts::call(Duration::from_secs(5))).unwrap();
         let url = Url::parse("http://127.0.0.1:9/none").unwrap();
         let keys = Keys::new(client, url, user_id.to_owned(), Retries::new("fal"));
-        let kept = Kept { keys: vec![x.try_into().unwrap()], read_at: Some(at(0)), tried_at: None };
+        let kept =
+            Kept { keys: vec![x.try_into().unwrap()], read_at: Some(at(0)), ..Kept::default() };
         Keys { kept: Mutex::new(kept), ..keys }
     }
 

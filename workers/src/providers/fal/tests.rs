@@ -305,6 +305,43 @@ async fn a_look_that_fails_says_nothing_about_the_request() {
     assert!(matches!(gone, Polled::Failed(Refusal::Unknown(_), _)), "{gone:?}");
 }
 
+/// A time from now, as HTTP writes it.
+fn http_date(seconds: u64) -> String {
+    let at = config::clock::Clock::system(0).now().after(Duration::from_secs(seconds));
+    let at = chrono::DateTime::from_timestamp_micros(at.0).unwrap();
+    at.format("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}
+
+#[tokio::test]
+async fn who_is_busy_says_when_to_ask_again() {
+    let fixture = Fixture::new().await;
+    let call = fixture.call(None);
+    let accepted = fixture.submit(&call).await;
+    for (status, value, range) in [
+        (429, "7".to_owned(), 7..=7),
+        (503, "7".to_owned(), 7..=7),
+        (429, http_date(30), 28..=31),
+        (503, http_date(30), 28..=31),
+        (503, http_date(100_000), 3_600..=3_600),
+        (503, "999999999".to_owned(), 3_600..=3_600),
+    ] {
+        let busy = Failure::typed(status, "busy").with("retry-after", &value);
+        fixture.fal.rules().add(Rule::once(Fault::Look(busy.clone())));
+        let refusal = fixture.provider.poll(&call, &accepted).await.unwrap_err();
+        let Refusal::Throttled { retry_after: Some(wait) } = refusal else { panic!("{refusal:?}") };
+        assert!(range.contains(&wait.as_secs()), "{status} {value}: {wait:?}");
+        // A submit that is answered with 503 may have been accepted all the same.
+        fixture.fal.rules().add(Rule::once(Fault::Submit(SubmitFault::Refuse(busy))));
+        let refusal = fixture.provider.submit(&fixture.call(None)).await.unwrap_err();
+        let wait = match refusal {
+            Refusal::Throttled { retry_after: Some(wait) } if status == 429 => wait,
+            Refusal::Busy { retry_after, .. } if status == 503 => retry_after,
+            other => panic!("{other:?}"),
+        };
+        assert!(range.contains(&wait.as_secs()), "{status} {value}: {wait:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_refusal_of_the_input_is_told_in_words() {
     let fixture = Fixture::new().await;

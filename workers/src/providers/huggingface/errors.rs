@@ -72,8 +72,10 @@ pub(super) fn at_submit(answer: &Answer) -> Refusal {
         404 | 410 => Refusal::Unavailable(words),
         429 => Refusal::Throttled { retry_after: answer.retry_after() },
         // The model is being loaded, and nothing was begun. A 503 that does not say so is no proof.
-        503 if said.loading.is_some() => Refusal::Throttled { retry_after: said.loading },
-        _ => Refusal::Unknown(words),
+        503 if said.loading.is_some() => {
+            Refusal::Throttled { retry_after: said.loading.max(answer.busy_for()) }
+        }
+        _ => answer.no_verdict(words),
     }
 }
 
@@ -95,7 +97,7 @@ pub(super) fn at_look(answer: &Answer) -> Lost {
         401..=403 => Lost::LookAgain(Refusal::Account(words)),
         404 | 410 => Lost::Gone(Refusal::Unknown(words)),
         429 => Lost::LookAgain(Refusal::Throttled { retry_after: answer.retry_after() }),
-        _ => Lost::LookAgain(Refusal::Unknown(words)),
+        _ => Lost::LookAgain(answer.no_look(words)),
     }
 }
 

@@ -154,7 +154,10 @@ impl Mappings {
                 .ok_or_else(|| Refusal::Unavailable(format!("{words}, and not in JSON"))),
             401..=403 => Err(Refusal::Account(words)),
             429 => Err(Refusal::Throttled { retry_after: answer.retry_after() }),
-            _ => Err(Refusal::Unavailable(words)),
+            _ => Err(match answer.busy_for() {
+                None => Refusal::Unavailable(words),
+                retry_after => Refusal::Throttled { retry_after },
+            }),
         }
     }
 

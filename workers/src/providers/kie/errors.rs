@@ -53,7 +53,7 @@ pub(super) fn at_submit(answer: &Answer, verdict: &Verdict) -> Refusal {
                 // each is said instead of a task. Another route may do.
                 455 | 500 | 505 => Refusal::Unavailable(words),
                 // 408 and 501 speak of work that had begun.
-                _ => Refusal::Unknown(words),
+                _ => answer.no_verdict(words),
             }
         }
         Verdict::Status(status, text) => {
@@ -64,7 +64,7 @@ pub(super) fn at_submit(answer: &Answer, verdict: &Verdict) -> Refusal {
                 401..=404 | 433 => Refusal::Account(words),
                 429 => Refusal::Throttled { retry_after: answer.retry_after() },
                 455 => Refusal::Unavailable(words),
-                _ => Refusal::Unknown(words),
+                _ => answer.no_verdict(words),
             }
         }
     }
@@ -82,7 +82,7 @@ pub(super) enum NoTask {
 }
 
 pub(super) fn at_look(answer: &Answer, verdict: &Verdict) -> NoTask {
-    let again = |words: String| NoTask::LookAgain(Refusal::Unknown(words));
+    let again = |words: String| NoTask::LookAgain(answer.no_look(words));
     match verdict {
         Verdict::Good(_) => again("no task was shown".to_owned()),
         Verdict::Code(code, text) => {
