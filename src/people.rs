@@ -107,6 +107,7 @@ pub(crate) async fn report(
         usage_log: settings.retention.usage_log,
         exports: settings.retention.export,
         audit: settings.retention.audit,
+        session_idle: settings.accounts.session_idle,
     };
     let now = clock.now();
     let mut report = privacy::report(db, spans, now).await?;

@@ -13,6 +13,7 @@ use sea_orm::{
 
 use crate::{
     Effects, Timestamp,
+    db::{for_update, sql},
     ids::{AttemptId, CallbackId, JobId},
     job::JobState,
     tables::{attempts, callbacks, jobs},
@@ -60,10 +61,6 @@ pub async fn store(db: &impl ConnectionTrait, new: &NewCallback) -> Result<Optio
         .one(db)
         .await?;
     let Some(attempt) = attempt else { return Ok(None) };
-    let job = jobs::Entity::find_by_id(attempt.job_id).one(db).await?;
-    if job.is_none_or(|job| job.erased_at.is_some()) {
-        return Ok(Some(Effects::default()));
-    }
     let stored = callbacks::Entity::find()
         .filter(callbacks::Column::AttemptId.eq(new.attempt_id))
         .count(db)
@@ -71,18 +68,25 @@ pub async fn store(db: &impl ConnectionTrait, new: &NewCallback) -> Result<Optio
     if stored >= MOST {
         return Ok(Some(Effects::default()));
     }
-    callbacks::Entity::insert(callbacks::ActiveModel {
-        id: Set(CallbackId::generate()),
-        attempt_id: Set(new.attempt_id),
-        provider: Set(new.provider.clone()),
-        received_at: Set(new.received_at),
-        headers: Set(new.headers.clone()),
-        body: Set(new.body.clone()),
-        processed_at: Set(None),
-        verdict: Set(None),
-    })
-    .exec_without_returning(db)
-    .await?;
+    // The job's row is locked: content that goes in the same moment takes the callback along, or
+    // keeps it out.
+    let text = format!(
+        "INSERT INTO callbacks (id, attempt_id, provider, received_at, headers, body) \
+         SELECT $1, $2, $3, $4, $5, $6 FROM jobs WHERE id = $7 AND erased_at IS NULL{}",
+        for_update(db.get_database_backend())
+    );
+    let values = [
+        CallbackId::generate().0.into(),
+        new.attempt_id.0.into(),
+        new.provider.as_str().into(),
+        new.received_at.0.into(),
+        new.headers.clone().into(),
+        new.body.clone().into(),
+        attempt.job_id.0.into(),
+    ];
+    if db.execute_raw(sql(db, text, values)).await?.rows_affected() == 0 {
+        return Ok(Some(Effects::default()));
+    }
     let callbacks = [new.provider.clone()].into_iter().collect();
     Ok(Some(Effects { callbacks, ..Effects::default() }))
 }

@@ -9,6 +9,7 @@ use entities::{
     privacy::{self, ErasureState, Owner},
     tables::erasures,
 };
+use uuid::Uuid;
 
 use crate::tasks::write;
 
@@ -27,7 +28,10 @@ pub(crate) async fn round(context: &Context, now: Timestamp) -> Result<(), Write
             tracing::warn!(erasure = %erasure.id, %error, "an account is not erased yet; it goes on");
         }
     }
-    let given_up = privacy::give_up_copies(context.db.write(), BATCH, now).await?;
+    let given_up = context.writer.run(Uuid::nil(), move |tx| {
+        Box::pin(async move { privacy::give_up_copies(tx, BATCH, now).await })
+    });
+    let given_up = given_up.await?;
     if given_up > 0 {
         tracing::warn!(given_up, "providers never answered about copies that have ended by now");
     }
@@ -59,7 +63,15 @@ async fn drain(
     let (effects, none_left) = drained.await?;
     context.perform(effects);
     if none_left && now.since(erasure.requested_at) >= LAST_REQUESTS {
-        privacy::begin_erasing(context.db.write(), erasure, now).await?;
+        let of = erasure.clone();
+        write(context, move |tx| {
+            let of = of.clone();
+            Box::pin(async move {
+                privacy::begin_erasing(tx, &of, now).await?;
+                Ok(Effects::default())
+            })
+        })
+        .await?;
     }
     Ok(())
 }

@@ -92,6 +92,7 @@ mod ops;
 mod outages;
 mod patience;
 mod privacy;
+mod promises;
 mod race;
 mod reconcile;
 mod retention;

@@ -33,7 +33,11 @@ async fn round(engine: &Engine) -> Result<(), sea_orm::DbErr> {
         let answer = engine.provider.forget(&copy.request_id).await;
         engine.count("forget", answer.as_ref().err(), asked);
         match answer {
-            Ok(fate) => privacy::copy_settled(db.write(), copy.attempt_id, fate).await?,
+            Ok(fate) => {
+                let tx = db.begin().await?;
+                privacy::copy_settled(&tx, copy.attempt_id, fate).await?;
+                tx.commit().await?;
+            }
             Err(refusal) => {
                 tracing::warn!(provider = name, %refusal, "a copy was not deleted; it is asked again");
             }

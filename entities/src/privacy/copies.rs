@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, ExprTrait, QueryFilter,
-    QueryOrder, QuerySelect, sea_query::Expr,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait,
+    ExprTrait, QueryFilter, QueryOrder, QuerySelect, sea_query::Expr,
 };
 
 use crate::{
@@ -25,7 +25,7 @@ const SHORTEST: Duration = Duration::from_secs(30);
 const LONGEST: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// After this no provider keeps anything.
-const WORTH_ASKING: Duration = Duration::from_secs(30 * 86_400);
+pub(super) const WORTH_ASKING: Duration = Duration::from_secs(30 * 86_400);
 
 /// A copy that is to be asked about.
 pub type Due = provider_copies::Model;
@@ -145,12 +145,12 @@ pub async fn copy_tried(
     Ok(done.rows_affected == 1)
 }
 
-/// The provider has answered: the row goes, the receipt counts.
+/// The provider has answered: the row goes, the receipt counts, in one transaction.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn copy_settled(
-    db: &impl ConnectionTrait,
+    db: &DatabaseTransaction,
     attempt: AttemptId,
     fate: CopyFate,
 ) -> Result<(), DbErr> {
@@ -169,7 +169,7 @@ pub async fn copy_settled(
 /// # Errors
 /// When the database fails.
 pub async fn give_up_copies(
-    db: &impl ConnectionTrait,
+    db: &DatabaseTransaction,
     limit: u64,
     now: Timestamp,
 ) -> Result<usize, DbErr> {

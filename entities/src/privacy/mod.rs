@@ -10,6 +10,7 @@
 //! | `grants` | which addresses had their free credits |
 //! | `orphans` | files without rows, and rows without files |
 //! | `inventory` | every column, and whether it holds personal data |
+//! | `promises` | how old anything may be, and how the oldest of it is found |
 //! | `report` | the inventory and the promises, held against a live database |
 
 mod account;
@@ -20,6 +21,7 @@ mod grants;
 mod inventory;
 mod orphans;
 mod pages;
+mod promises;
 mod report;
 
 pub use account::{ChangeError, ask_new_email, confirm_email, pending_email, rename, set_email};

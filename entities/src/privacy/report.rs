@@ -1,16 +1,19 @@
 //! The inventory and the promises, held against a live database.
 //!
 //! The columns are read from the schema itself; the oldest row against each promise is looked up. A
-//! promise is broken when something is older than it may be, by more than the time that the
-//! periodic tasks get to come round.
+//! promise (`promises`) is broken when something is older than it may be, by more than the time that
+//! the periodic tasks get to come round.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use sea_orm::{ConnectionTrait, DatabaseBackend, DbErr};
 use serde::Serialize;
 
-use super::inventory::{Data, INVENTORY, Kept};
-use crate::{Db, Timestamp, db::sql, mail};
+use super::{
+    inventory::{Data, INVENTORY, Kept},
+    promises::{Looked, looks},
+};
+use crate::{Db, Timestamp, db::sql};
 
 /// What is late by less than this is about to be deleted: tasks work in small batches.
 const GRACE: Duration = Duration::from_secs(60 * 60);
@@ -26,6 +29,8 @@ pub struct Spans {
     pub exports: Duration,
     /// The audit log.
     pub audit: Duration,
+    /// A session that nobody uses.
+    pub session_idle: Duration,
 }
 
 /// Something that is promised, and how it stands.
@@ -159,126 +164,6 @@ fn in_words(kept: Kept, spans: Spans) -> String {
     }
 }
 
-/// A promise, and how its oldest row is found: `oldest` is when it began to count.
-struct Looked {
-    what: &'static str,
-    limit: Duration,
-    oldest: &'static str,
-}
-
-fn look(what: &'static str, limit: Duration, oldest: &'static str) -> Looked {
-    Looked { what, limit, oldest }
-}
-
-fn looks(spans: Spans) -> Vec<Looked> {
-    let mut all = content(spans);
-    all.extend(people(spans));
-    all
-}
-
-/// What people make.
-fn content(spans: Spans) -> Vec<Looked> {
-    let day = Duration::from_secs(86_400);
-    vec![
-        look(
-            "prompts, inputs, metadata and media of jobs, from their creation",
-            // A job that was submitted at the last moment may run for a day.
-            spans.content + day,
-            "SELECT min(created_at) AS oldest FROM jobs WHERE erased_at IS NULL",
-        ),
-        look(
-            "the same, after the time that the job itself names",
-            Duration::ZERO,
-            "SELECT min(expires_at) AS oldest FROM jobs \
-             WHERE erased_at IS NULL AND finished_at IS NOT NULL",
-        ),
-        look(
-            "words or files that are left of jobs that were erased",
-            Duration::ZERO,
-            "SELECT min(j.erased_at) AS oldest FROM jobs j WHERE j.erased_at IS NOT NULL AND \
-             (j.error_detail IS NOT NULL OR CAST(j.input AS text) <> '{}' \
-              OR CAST(j.metadata AS text) <> '{}' OR CAST(j.resolved AS text) <> '{}' \
-              OR EXISTS (SELECT 1 FROM outputs o WHERE o.job_id = j.id AND o.deleted_at IS NULL) \
-              OR EXISTS (SELECT 1 FROM attempts a WHERE a.job_id = j.id AND a.handle IS NOT NULL))",
-        ),
-        look(
-            "uploads, from their creation",
-            spans.content + spans.content + day,
-            "SELECT min(created_at) AS oldest FROM uploads",
-        ),
-        look(
-            "uploads after their time that no job keeps",
-            Duration::ZERO,
-            "SELECT min(u.expires_at) AS oldest FROM uploads u WHERE NOT EXISTS \
-             (SELECT 1 FROM job_uploads ju JOIN jobs j ON j.id = ju.job_id \
-              WHERE ju.upload_id = u.id AND j.erased_at IS NULL)",
-        ),
-        look(
-            "what providers reported, from its arrival",
-            spans.content + day,
-            "SELECT min(received_at) AS oldest FROM callbacks",
-        ),
-        look(
-            "idempotency keys, from their creation",
-            Duration::from_secs(7 * 86_400),
-            "SELECT min(created_at) AS oldest FROM idempotency_keys",
-        ),
-    ]
-}
-
-/// What is known about people themselves.
-fn people(spans: Spans) -> Vec<Looked> {
-    let day = Duration::from_secs(86_400);
-    vec![
-        look(
-            "sessions, after their end",
-            Duration::ZERO,
-            "SELECT min(expires_at) AS oldest FROM sessions",
-        ),
-        look(
-            "sign-ups whose address nobody has proven, after their time",
-            Duration::ZERO,
-            "SELECT min(expires_at) AS oldest FROM sign_ups",
-        ),
-        look(
-            "links that were sent by mail, after their time",
-            Duration::ZERO,
-            "SELECT min(expires_at) AS oldest FROM mail_tokens",
-        ),
-        look(
-            "mails that wait to be sent, from their writing",
-            mail::LIFE,
-            "SELECT min(created_at) AS oldest FROM mails",
-        ),
-        look(
-            "the usage log",
-            // It goes day by day.
-            spans.usage_log + day,
-            "SELECT min(at) AS oldest FROM usage_log",
-        ),
-        look("the audit log", spans.audit + day, "SELECT min(at) AS oldest FROM audit_events"),
-        look(
-            "exports, after their time",
-            Duration::ZERO,
-            "SELECT min(expires_at) AS oldest FROM exports",
-        ),
-        look(
-            "accounts that are to be erased, from the request",
-            day,
-            "SELECT min(requested_at) AS oldest FROM erasures WHERE state <> 'erased'",
-        ),
-        look(
-            "content of accounts that are erased",
-            Duration::ZERO,
-            "SELECT min(e.erased_at) AS oldest FROM erasures e WHERE e.state = 'erased' AND \
-             (EXISTS (SELECT 1 FROM jobs j WHERE j.workspace_id = e.workspace_id \
-                      AND j.erased_at IS NULL) \
-              OR EXISTS (SELECT 1 FROM uploads u WHERE u.workspace_id = e.workspace_id) \
-              OR EXISTS (SELECT 1 FROM exports x WHERE x.user_id = e.user_id))",
-        ),
-    ]
-}
-
 /// Every column as `table.column`. A partition is its table.
 async fn live_columns(db: &impl ConnectionTrait) -> Result<BTreeSet<String>, DbErr> {
     let text = match db.get_database_backend() {
@@ -306,6 +191,7 @@ mod tests {
         usage_log: Duration::from_secs(90 * 86_400),
         exports: Duration::from_secs(7 * 86_400),
         audit: Duration::from_secs(365 * 86_400),
+        session_idle: Duration::from_secs(14 * 86_400),
     };
 
     #[tokio::test]

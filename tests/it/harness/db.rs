@@ -72,6 +72,14 @@ impl Database {
         }
     }
 
+    /// Some bytes as a literal.
+    pub(crate) fn bytes(&self) -> &'static str {
+        match self.0.get_database_backend() {
+            sea_orm::DatabaseBackend::Sqlite => "X'07'",
+            _ => "'\\x07'::bytea",
+        }
+    }
+
     /// Closes it, so that files can be copied and databases used as templates.
     pub(crate) async fn close(self) {
         self.0.close().await.unwrap();

@@ -134,12 +134,13 @@ pub async fn drain(
     Ok((effects, live.count(tx).await? == 0))
 }
 
-/// draining -> erasing: every job has ended.
+/// draining -> erasing: every job has ended. In one transaction: nobody comes by here again to note
+/// the copies at providers.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn begin_erasing(
-    db: &impl ConnectionTrait,
+    db: &DatabaseTransaction,
     erasure: &erasures::Model,
     now: Timestamp,
 ) -> Result<(), DbErr> {
