@@ -108,6 +108,7 @@ pub(crate) async fn report(
         exports: settings.retention.export,
         audit: settings.retention.audit,
         session_idle: settings.accounts.session_idle,
+        lost: settings.retention.lost,
     };
     let now = clock.now();
     let mut report = privacy::report(db, spans, now).await?;

@@ -216,6 +216,23 @@ pub async fn delete(
     })
 }
 
+/// Marks uploads whose files are lost, but for those that a job uses that has not ended.
+pub(crate) async fn lose(
+    db: &impl ConnectionTrait,
+    ids: &[UploadId],
+    now: Timestamp,
+) -> Result<(), DbErr> {
+    lock(db, ids).await?;
+    uploads::Entity::update_many()
+        .set(uploads::ActiveModel { deleted_at: Set(Some(now)), ..Default::default() })
+        .filter(uploads::Column::Id.is_in(ids.iter().copied()))
+        .filter(uploads::Column::DeletedAt.is_null())
+        .filter(Expr::cust(format!("NOT {IN_USE}")))
+        .exec(db)
+        .await?;
+    Ok(())
+}
+
 /// Marks uploads that no job came to use; answers with their keys.
 ///
 /// # Errors

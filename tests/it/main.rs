@@ -89,6 +89,7 @@ mod market;
 mod media;
 mod operators;
 mod ops;
+mod orphans;
 mod outages;
 mod patience;
 mod privacy;

@@ -14,7 +14,6 @@ on_both!(
     the_report_knows_every_column_and_every_promise,
     the_policy_says_what_the_settings_say,
     content_and_logs_are_nowhere_after_their_time,
-    files_and_rows_that_belong_to_nobody_are_found,
     an_account_is_seen_and_corrected,
     a_new_address_counts_once_it_is_proven,
 );
@@ -153,68 +152,6 @@ async fn content_and_logs_are_nowhere_after_their_time(backend: Backend) {
     .await;
     assert_eq!(report["promises"][0]["oldest_seconds"], Value::Null, "{report:#}");
     assert_eq!(user.job(job["id"].as_str().unwrap()).await["status"], "succeeded");
-    cluster.finish().await;
-}
-
-async fn files_and_rows_that_belong_to_nobody_are_found(backend: Backend) {
-    let env = vec![("TIKTOMATO__RETENTION__ORPHANS_SECONDS", "0.01".to_owned())];
-    let cluster = Cluster::start(backend, Options { env, ..Options::default() }).await;
-    let user = cluster.user(1_000);
-    let id = user.submit(&json!({"width": 512, "height": 512})).await;
-    let job = user.until(&id, "succeeded").await;
-    let key = |url: &Value| {
-        let url = url.as_str().unwrap();
-        url.split("/media/").nth(1).unwrap().split('?').next().unwrap().to_owned()
-    };
-    let media = cluster.data().join("media");
-    let file = media.join(key(&job["output"][0]["url"]));
-    let old = SystemTime::now() - Duration::from_secs(7_200);
-    let age = |file: &std::path::Path| {
-        fs::File::options().write(true).open(file).unwrap().set_modified(old).unwrap();
-    };
-    age(&file);
-    let name = file.file_name().unwrap().to_str().unwrap();
-    let small = file.with_file_name(format!("{name}-thumbnail"));
-    age(&small);
-    // Beside it a file that the job does not know, one where they were once kept, one of no job at
-    // all, and a young one.
-    let job_name = name.strip_suffix("-0").unwrap();
-    let stray = file.with_file_name(format!("{job_name}-99"));
-    let former = file.with_file_name(job_name).join("99");
-    let nobody = uuid::Uuid::now_v7().simple().to_string();
-    let lost = media.join(format!("uploads/{}/{nobody}", &nobody[30..]));
-    let young = media.join(format!("jobs/{}/{nobody}-0", &nobody[30..]));
-    for path in [&stray, &former, &lost, &young] {
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, b"left over").unwrap();
-    }
-    let strays = [stray, former, lost];
-    strays.iter().for_each(|stray| age(stray));
-    within(Duration::from_secs(120), "files of nobody are removed", async || {
-        strays.iter().all(|stray| !stray.exists()).then_some(())
-    })
-    .await;
-    assert!(file.is_file() && small.is_file(), "what is told of stays, and its thumbnail");
-    assert!(young.is_file(), "what is young stays");
-    fs::remove_file(&young).unwrap();
-    // A row whose file is gone is marked, not forgotten; the mark goes when the file is back.
-    let hidden = cluster.data().join("hidden");
-    fs::rename(&file, &hidden).unwrap();
-    let lost_files = |count: u64| {
-        let cluster = &cluster;
-        async move {
-            within(Duration::from_secs(60), "the mark", async || {
-                let (ok, report) = cluster.admin(&["privacy-report"]);
-                assert!(ok, "{report}");
-                (report["lost_files"] == count).then_some(())
-            })
-            .await;
-        }
-    };
-    lost_files(1).await;
-    assert_eq!(user.job(&id).await["output"].as_array().unwrap().len(), 1);
-    fs::rename(&hidden, &file).unwrap();
-    lost_files(0).await;
     cluster.finish().await;
 }
 

@@ -25,7 +25,7 @@ const LATE: u64 = 3_600 + 60;
 /// How each promise is broken: words of it, and statements. `{at}` is when its oldest row began to
 /// count, `{now}` is now; `{id}` is an id and `{bytes}` are bytes of nobody's. `{job}` and `{upload}`
 /// are somebody's, `{gone}` is a job of an account that is erased.
-const BREAKS: [(&str, &[&str]); 27] = [
+const BREAKS: [(&str, &[&str]); 28] = [
     (
         "metadata and media of jobs, from their creation",
         &["UPDATE jobs SET created_at = {at} WHERE id = {job}"],
@@ -53,6 +53,7 @@ const BREAKS: [(&str, &[&str]); 27] = [
     ("uploads after their time", &["UPDATE uploads SET expires_at = {at} WHERE id = {upload}"]),
     ("uploads that were deleted", &["UPDATE uploads SET deleted_at = {at} WHERE id = {upload}"]),
     ("exports, after their time", &["UPDATE exports SET expires_at = {at}"]),
+    ("files that are lost", &["INSERT INTO lost_files (key, found_at) VALUES ('jobs/00/x', {at})"]),
     ("sessions, after their end", &["UPDATE sessions SET expires_at = {at}"]),
     ("sessions that nobody uses", &["UPDATE sessions SET last_seen_at = {at}"]),
     ("counts of tries", &["INSERT INTO throttles (key, free_at) VALUES ({bytes}, {at})"]),

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use entities::{
     ids::{ExportId, JobId, UploadId},
-    privacy::Owner,
+    privacy::{Named, Owner},
 };
 use uuid::Uuid;
 
@@ -71,6 +71,14 @@ impl MediaKey {
             "exports" => Some(Owner::Export(ExportId(id(name.strip_suffix(".zip")?)?))),
             _ => None,
         }
+    }
+
+    /// What the name says of the file; `None` for one that was not made here.
+    #[must_use]
+    pub fn named(&self) -> Option<Named> {
+        let original = self.original();
+        let (owner, thumbnail) = (self.owner()?, original != *self);
+        Some(Named { key: original.0, thumbnail, owner })
     }
 
     /// The key as text.

@@ -175,6 +175,18 @@ impl MediaStore {
         Ok(File { bytes, content_type })
     }
 
+    /// Whether there is such a file.
+    ///
+    /// # Errors
+    /// When the name is bad or the store fails.
+    pub async fn has(&self, key: &str) -> Result<bool, MediaError> {
+        match self.objects.head(&path(&key.parse()?)).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// A part of a file, as it is read.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::{io, path::Path, time::Duration};
 
-use entities::privacy::Owner;
+use entities::privacy::{Named, Owner};
 use futures::TryStreamExt as _;
 use object_store::path::Path as ObjectPath;
 
@@ -13,8 +13,8 @@ use super::{MediaError, MediaKey, MediaStore, key::FOLDERS};
 pub struct Found {
     /// Its name.
     pub key: MediaKey,
-    /// Whom it belongs to.
-    pub owner: Owner,
+    /// What its name says.
+    pub named: Named,
 }
 
 impl MediaStore {
@@ -34,8 +34,8 @@ impl MediaStore {
                     continue;
                 }
                 let key: Option<MediaKey> = object.location.as_ref().parse().ok();
-                if let Some((key, owner)) = key.and_then(|key| Some((key.clone(), key.owner()?))) {
-                    found.push(Found { key, owner });
+                if let Some((named, key)) = key.and_then(|key| Some((key.named()?, key))) {
+                    found.push(Found { key, named });
                 }
             }
         }

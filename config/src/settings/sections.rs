@@ -226,6 +226,9 @@ pub struct Retention {
     /// How often one of 256 parts of the media is compared with the database.
     #[serde(rename = "orphans_seconds", serialize_with = "shown::seconds")]
     pub orphans: Duration,
+    /// What tells of a file that is lost.
+    #[serde(rename = "lost_days", serialize_with = "shown::days")]
+    pub lost: Duration,
     /// How often what was deleted is taken out of the files of an SQLite database.
     #[serde(rename = "scrub_seconds", serialize_with = "shown::seconds")]
     pub scrub: Duration,
@@ -238,6 +241,7 @@ impl Retention {
         let audit = reader.days("retention.audit_days");
         let export = reader.days("retention.export_days");
         let orphans = reader.seconds("retention.orphans_seconds", 0.01..=86_400.0);
+        let lost = reader.days("retention.lost_days");
         let scrub = reader.seconds("retention.scrub_seconds", 0.1..=86_400.0);
         Some(Self {
             content: content?,
@@ -245,6 +249,7 @@ impl Retention {
             audit: audit?,
             export: export?,
             orphans: orphans?,
+            lost: lost?,
             scrub: scrub?,
         })
     }

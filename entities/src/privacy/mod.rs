@@ -8,7 +8,8 @@
 //! | `erasure` | the end of an account, step by step |
 //! | `copies` | what providers are asked to delete |
 //! | `grants` | which addresses had their free credits |
-//! | `orphans` | files without rows, and rows without files |
+//! | `orphans` | files without rows |
+//! | `lost` | rows without files |
 //! | `inventory` | every column, and whether it holds personal data |
 //! | `promises` | how old anything may be, and how the oldest of it is found |
 //! | `report` | the inventory and the promises, held against a live database |
@@ -19,6 +20,7 @@ mod erasure;
 mod exports;
 mod grants;
 mod inventory;
+mod lost;
 mod orphans;
 mod pages;
 mod promises;
@@ -37,7 +39,8 @@ pub use exports::{
 };
 pub use grants::first_grant;
 pub use inventory::{Column, Data, INVENTORY, Table};
-pub use orphans::{Owner, awaited, kept, lost, mark_lost, outputs_after};
+pub use lost::{Teller, Tellers, lost_after, mark_lost, remove_lost, tellers, unmark};
+pub use orphans::{Named, Owner, awaited, kept, told};
 pub use pages::{
     AccountData, Counts, JobData, WaysIn, account, counts, jobs_page, ledger_page, uploads_page,
     usage_page, ways_in,

@@ -1,21 +1,14 @@
-//! Files without rows, and rows without files.
-//!
-//! A row is always written before its file and goes after it, so a file whose owner does not know it
-//! is left over from a crash. A row whose file is gone is only marked (`lost_files`): a folder that
-//! is not mounted looks the same, and what was paid for must not be forgotten because of it.
+//! Files without rows. A row is always written before its file and goes after it, so a file whose
+//! owner does not know it is left over from a crash. Rows without files are the matter of `lost`.
 
 use std::collections::HashSet;
 
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect, sea_query::OnConflict,
-};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QuerySelect, Select};
 
 use crate::{
-    Timestamp,
-    ids::{ExportId, JobId, OutputId, UploadId},
+    ids::{ExportId, JobId, UploadId},
     privacy::ExportState,
-    tables::{exports, jobs, lost_files, outputs, uploads},
+    tables::{exports, jobs, outputs, uploads},
 };
 
 /// Whom a file of the media store belongs to, by its name.
@@ -29,63 +22,145 @@ pub enum Owner {
     Export(ExportId),
 }
 
+/// A file of the media store, by what its name says.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Named {
+    /// The name that a row has: the file's own, or that of the picture that it is a thumbnail of.
+    pub key: String,
+    /// Whether it is the thumbnail.
+    pub thumbnail: bool,
+    /// Whom it belongs to.
+    pub owner: Owner,
+}
+
+/// The ids of the owners, by kind.
+#[derive(Default)]
+pub(super) struct Owners {
+    pub(super) jobs: Vec<JobId>,
+    pub(super) uploads: Vec<UploadId>,
+    pub(super) exports: Vec<ExportId>,
+}
+
+impl Owners {
+    pub(super) fn of(files: &[Named]) -> Self {
+        let mut owners = Self::default();
+        for file in files {
+            match file.owner {
+                Owner::Job(id) => owners.jobs.push(id),
+                Owner::Upload(id) => owners.uploads.push(id),
+                Owner::Export(id) => owners.exports.push(id),
+            }
+        }
+        owners
+    }
+}
+
 /// Those of these files that somebody still keeps. A job that has not ended keeps whatever bears its
-/// name: its worker is about to tell of it.
+/// name, and an upload or an export that is on its way its file: they are about to tell of it.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn kept(
-    db: &impl ConnectionTrait,
-    files: &[(String, Owner)],
-) -> Result<HashSet<String>, DbErr> {
-    let mut job_ids = Vec::new();
-    let mut upload_ids = Vec::new();
-    let mut export_ids = Vec::new();
-    for (_, owner) in files {
-        match owner {
-            Owner::Job(id) => job_ids.push(*id),
-            Owner::Upload(id) => upload_ids.push(*id),
-            Owner::Export(id) => export_ids.push(*id),
-        }
-    }
+pub async fn kept(db: &impl ConnectionTrait, files: &[Named]) -> Result<HashSet<Named>, DbErr> {
+    let owners = Owners::of(files);
     let live: Vec<JobId> = jobs::Entity::find()
         .select_only()
         .column(jobs::Column::Id)
-        .filter(jobs::Column::Id.is_in(job_ids.iter().copied()))
+        .filter(jobs::Column::Id.is_in(owners.jobs.iter().copied()))
         .filter(jobs::Column::FinishedAt.is_null())
         .into_tuple()
         .all(db)
         .await?;
-    let told: Vec<String> = outputs::Entity::find()
-        .select_only()
-        .column(outputs::Column::Key)
-        .filter(outputs::Column::JobId.is_in(job_ids))
-        .filter(outputs::Column::DeletedAt.is_null())
-        .into_tuple()
-        .all(db)
-        .await?;
+    let told = outputs_of(db, owners.jobs).await?;
     let uploads: Vec<UploadId> = uploads::Entity::find()
         .select_only()
         .column(uploads::Column::Id)
-        .filter(uploads::Column::Id.is_in(upload_ids))
+        .filter(uploads::Column::Id.is_in(owners.uploads))
         .into_tuple()
         .all(db)
         .await?;
     let exports: Vec<ExportId> = exports::Entity::find()
         .select_only()
         .column(exports::Column::Id)
-        .filter(exports::Column::Id.is_in(export_ids))
+        .filter(exports::Column::Id.is_in(owners.exports))
         .filter(exports::Column::State.ne(ExportState::Failed))
         .into_tuple()
         .all(db)
         .await?;
-    let told: HashSet<String> = told.into_iter().collect();
-    let is_kept = |(key, owner): &&(String, Owner)| match owner {
-        Owner::Job(id) => live.contains(id) || told.contains(key),
+    let is_kept = |file: &&Named| match &file.owner {
+        Owner::Job(id) => live.contains(id) || told.contains(&(file.key.clone(), file.thumbnail)),
         Owner::Upload(id) => uploads.contains(id),
         Owner::Export(id) => exports.contains(id),
     };
-    Ok(files.iter().filter(is_kept).map(|(key, _)| key.clone()).collect())
+    Ok(files.iter().filter(is_kept).cloned().collect())
+}
+
+/// Those of these files that a row tells of: an output that was not deleted, with its thumbnail if it
+/// has one, an upload that has arrived, an export that can be fetched.
+///
+/// # Errors
+/// When the database fails.
+pub async fn told(db: &impl ConnectionTrait, files: &[Named]) -> Result<HashSet<Named>, DbErr> {
+    let owners = Owners::of(files);
+    let outputs = outputs_of(db, owners.jobs).await?;
+    let uploads: Vec<String> = stored_uploads()
+        .select_only()
+        .column(uploads::Column::Key)
+        .filter(uploads::Column::Id.is_in(owners.uploads))
+        .into_tuple()
+        .all(db)
+        .await?;
+    let exports: Vec<Option<String>> = ready_exports()
+        .select_only()
+        .column(exports::Column::Key)
+        .filter(exports::Column::Id.is_in(owners.exports))
+        .into_tuple()
+        .all(db)
+        .await?;
+    let is_told = |file: &&Named| match file.owner {
+        Owner::Job(_) => outputs.contains(&(file.key.clone(), file.thumbnail)),
+        Owner::Upload(_) => !file.thumbnail && uploads.contains(&file.key),
+        Owner::Export(_) => !file.thumbnail && exports.iter().flatten().any(|key| *key == file.key),
+    };
+    Ok(files.iter().filter(is_told).cloned().collect())
+}
+
+/// Outputs that should have a file.
+pub(super) fn stored_outputs() -> Select<outputs::Entity> {
+    outputs::Entity::find().filter(outputs::Column::DeletedAt.is_null())
+}
+
+/// Uploads that should have a file.
+pub(super) fn stored_uploads() -> Select<uploads::Entity> {
+    uploads::Entity::find()
+        .filter(uploads::Column::StoredAt.is_not_null())
+        .filter(uploads::Column::DeletedAt.is_null())
+}
+
+/// Exports that should have a file.
+pub(super) fn ready_exports() -> Select<exports::Entity> {
+    exports::Entity::find().filter(exports::Column::State.eq(ExportState::Ready))
+}
+
+/// The files of these jobs' outputs: each key, for the picture (`false`) and its thumbnail (`true`).
+async fn outputs_of(
+    db: &impl ConnectionTrait,
+    jobs: Vec<JobId>,
+) -> Result<HashSet<(String, bool)>, DbErr> {
+    let rows: Vec<(String, Option<String>)> = stored_outputs()
+        .select_only()
+        .columns([outputs::Column::Key, outputs::Column::ThumbnailType])
+        .filter(outputs::Column::JobId.is_in(jobs))
+        .into_tuple()
+        .all(db)
+        .await?;
+    let mut files = HashSet::new();
+    for (key, thumbnail) in rows {
+        if thumbnail.is_some() {
+            files.insert((key.clone(), true));
+        }
+        files.insert((key, false));
+    }
+    Ok(files)
 }
 
 /// Those of these owners for whom a file may just be arriving: a job that has not ended, an upload
@@ -119,62 +194,4 @@ pub async fn awaited(
         }
     }
     Ok(awaited)
-}
-
-/// Up to `limit` outputs that should have a file, with its key, after `after`.
-///
-/// # Errors
-/// When the database fails.
-pub async fn outputs_after(
-    db: &impl ConnectionTrait,
-    after: Option<OutputId>,
-    limit: u64,
-) -> Result<Vec<(OutputId, String)>, DbErr> {
-    let mut query = outputs::Entity::find()
-        .select_only()
-        .columns([outputs::Column::Id, outputs::Column::Key])
-        .filter(outputs::Column::DeletedAt.is_null())
-        .order_by_asc(outputs::Column::Id)
-        .limit(limit);
-    if let Some(after) = after {
-        query = query.filter(outputs::Column::Id.gt(after));
-    }
-    query.into_tuple().all(db).await
-}
-
-/// Marks files as missing, and takes the mark from those that are there (again) or that no row tells
-/// of any more. Answers with how many are newly missing.
-///
-/// # Errors
-/// When the database fails.
-pub async fn mark_lost(
-    db: &impl ConnectionTrait,
-    missing: &[String],
-    found: &[String],
-    now: Timestamp,
-) -> Result<u64, DbErr> {
-    if !found.is_empty() {
-        lost_files::Entity::delete_many()
-            .filter(lost_files::Column::Key.is_in(found))
-            .exec(db)
-            .await?;
-    }
-    if missing.is_empty() {
-        return Ok(0);
-    }
-    let rows = missing
-        .iter()
-        .map(|key| lost_files::ActiveModel { key: Set(key.clone()), found_at: Set(now) });
-    lost_files::Entity::insert_many(rows)
-        .on_conflict(OnConflict::new().do_nothing().to_owned())
-        .exec_without_returning(db)
-        .await
-}
-
-/// Which files are marked as missing, up to `limit`.
-///
-/// # Errors
-/// When the database fails.
-pub async fn lost(db: &impl ConnectionTrait, limit: u64) -> Result<Vec<lost_files::Model>, DbErr> {
-    lost_files::Entity::find().order_by_asc(lost_files::Column::FoundAt).limit(limit).all(db).await
 }

@@ -94,6 +94,11 @@ fn files(spans: Spans) -> Vec<Looked> {
             Duration::ZERO,
             "SELECT min(expires_at) AS oldest FROM exports",
         ),
+        look(
+            "what tells of files that are lost, from when they were missed",
+            spans.lost + DAY,
+            "SELECT min(found_at) AS oldest FROM lost_files",
+        ),
     ]
 }
 

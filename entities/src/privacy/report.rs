@@ -31,6 +31,8 @@ pub struct Spans {
     pub audit: Duration,
     /// A session that nobody uses.
     pub session_idle: Duration,
+    /// What tells of a file that is lost.
+    pub lost: Duration,
 }
 
 /// Something that is promised, and how it stands.
@@ -192,6 +194,7 @@ mod tests {
         exports: Duration::from_secs(7 * 86_400),
         audit: Duration::from_secs(365 * 86_400),
         session_idle: Duration::from_secs(14 * 86_400),
+        lost: Duration::from_secs(7 * 86_400),
     };
 
     #[tokio::test]
