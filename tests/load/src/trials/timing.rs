@@ -1,5 +1,6 @@
 //! Whether the time of an answer tells if somebody has an account: sign-in with a wrong password
-//! and "forgot", for known and unknown addresses, mixed at random.
+//! (where the account's hash is of today, and where it is an older and weaker one) and "forgot", for
+//! known and unknown addresses, mixed at random.
 
 use std::{
     fs,
@@ -27,31 +28,44 @@ use crate::{
 /// Tries before it counts: the first fill caches and connections.
 const WARM_UP: u32 = 50;
 
+/// A hash of less than half of today's work, that no password fits.
+const WEAK: &str = "$argon2id$v=19$m=8192,t=1,p=1$c2FsdHNhbHRzYWx0c2FsdA$\
+                    AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
 /// A route that must not tell.
 struct Route {
     name: &'static str,
     path: &'static str,
     /// Whether it takes a password.
     password: bool,
+    /// Whether it is asked about people whose hash is weak.
+    weak: bool,
 }
 
-const ROUTES: [Route; 2] = [
-    Route { name: "sign-in", path: "/v1/auth/sign-in", password: true },
-    Route { name: "forgot", path: "/v1/auth/forgot", password: false },
+const ROUTES: [Route; 3] = [
+    Route { name: "sign-in", path: "/v1/auth/sign-in", password: true, weak: false },
+    Route { name: "sign-in, weak hash", path: "/v1/auth/sign-in", password: true, weak: true },
+    Route { name: "forgot", path: "/v1/auth/forgot", password: false, weak: false },
 ];
 
 pub(super) async fn run(args: &TimingArgs, report: &mut Report) -> anyhow::Result<()> {
     let proxy = ("TIKTOMATO__GATEWAY__TRUSTED_PROXIES", "127.0.0.1/32".to_owned());
     let mut bench = Bench::prepare(&args.target, &[proxy], report).await?;
-    let known: Vec<String> =
-        (0..u64::from(args.known)).map(|n| address(&n.to_be_bytes())).collect();
+    let known = u64::from(args.known);
+    let addresses = |range: std::ops::Range<u64>| -> Vec<String> {
+        range.map(|n| address(&n.to_be_bytes())).collect()
+    };
+    let (known, weak) = (addresses(0..known), addresses(known..2 * known));
     sign_up(&mut bench, &known[0]).await?;
     let servers = bench.servers.as_ref().context("timing needs servers of its own")?;
     let planted = Planted::open(&servers.database_url(), &servers.data().join("media")).await?;
     planted.people_like(&known[0], &known[1..]).await?;
+    planted.people_like(&known[0], &weak).await?;
+    planted.hashed(&weak, WEAK).await?;
     let mut random = StdRng::seed_from_u64(args.seed);
     let mut leaks = Vec::new();
     for route in ROUTES {
+        let known = if route.weak { &weak } else { &known };
         let (mut yes, mut no) = (Vec::new(), Vec::new());
         let mut left = [args.tries, args.tries];
         let mut statuses = [None, None];
