@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Backend, Cluster, Options, eventually, sketch, within};
+use crate::harness::{Answer, Backend, Browser, Cluster, Options, eventually, sketch, within};
 
 on_both!(
     the_report_knows_every_column_and_every_promise,
@@ -214,6 +214,26 @@ async fn an_account_is_seen_and_corrected(backend: Backend) {
     cluster.finish().await;
 }
 
+/// Who has only the mail, or another account, cannot use the link, and does not use it up.
+async fn only_its_account_opens(cluster: &Cluster, owner: &Browser, token: &str) {
+    let stranger = cluster.browser();
+    let other = cluster.person("other@example.com", "another long password").await;
+    let signed_out = cluster.browser();
+    signed_out.sign_in("other@example.com", "another long password").await.expect(200);
+    assert_eq!(signed_out.post("/v1/auth/sign-out", &json!({})).await.status, 204);
+    for browser in [&stranger, &other, &signed_out] {
+        let answer = browser.post("/v1/auth/verify", &json!({"token": token})).await;
+        assert_eq!(answer.problem(403), "reauthentication_required");
+        let answer = browser.form("/verify", &[("token", token)]).await;
+        let page = String::from_utf8(answer.bytes.clone()).unwrap();
+        assert!(answer.status == 403 && page.contains("Sign in to the account"), "{page}");
+        assert!(page.contains("href=\"/sign-in\""), "{page}");
+    }
+    let account = owner.get("/v1/account").await.expect(200);
+    assert_eq!(account["email"], "old@example.com", "{account}");
+    assert_eq!(other.get("/v1/account").await.expect(200)["email"], "other@example.com");
+}
+
 async fn a_new_address_counts_once_it_is_proven(backend: Backend) {
     let cluster = Cluster::plain(backend).await;
     let (old, new, password) = ("old@example.com", "new@example.com", "a long password indeed");
@@ -229,6 +249,7 @@ async fn a_new_address_counts_once_it_is_proven(backend: Backend) {
         patch(json!({"email": "New@Example.com", "password": password})).await.expect(200);
     assert_eq!((&account["email"], &account["pending_email"]), (&json!(old), &json!(new)));
     let token = cluster.mail(new, 1).await.token();
+    only_its_account_opens(&cluster, &browser, &token).await;
     browser.post("/v1/auth/verify", &json!({"token": token})).await.expect(200);
     browser.post("/v1/auth/verify", &json!({"token": token})).await.problem(403);
     let account = browser.get("/v1/account").await.expect(200);

@@ -42,8 +42,8 @@ fn asking(mail: &Outgoing, links: &MailLinks) -> (&'static str, String) {
         Template::ChangeEmail => (
             "Confirm your new address",
             format!(
-                "To use this address for your TikTomato account from now on, open this link within \
-                 24 hours:\n\n{}\n\nIf it was not you, do not open it: nothing happens then.\n",
+                "To use this address for your TikTomato account from now on, sign in to your account \
+                 and open this link within 24 hours:\n\n{}\n\nIf it was not you, do not open it: nothing happens then.\n",
                 link("/verify", LinkKind::Token(Purpose::ChangeEmail)),
             ),
         ),

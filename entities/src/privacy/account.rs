@@ -1,7 +1,9 @@
 //! Changing what is stored about a person.
 //!
-//! A new address counts only once the link that was sent to it has been opened. Whether an address
-//! belongs to somebody else already is not told to whoever asks: its owner gets a mail instead.
+//! A new address counts only once the link that was sent to it has been opened by the account itself:
+//! whoever reads the mail without being signed in to the account (because the address was mistyped, or
+//! the mail was stolen) could otherwise take the account over by "forgotten password". Whether an
+//! address belongs to somebody else already is not told to whoever asks: its owner gets a mail instead.
 
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait,
@@ -30,6 +32,20 @@ pub enum ChangeError {
     /// There is no such account, or not any more.
     #[error("there is no such account")]
     NoAccount,
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] DbErr),
+}
+
+/// Why a link did not give an account its new address.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfirmError {
+    /// It was used, taken back by a later one, has expired, or somebody else has the address by now.
+    #[error("this link does not work any more")]
+    BadLink,
+    /// It is for another account than that of who opens it; it goes on working.
+    #[error("this link is for another account")]
+    OtherAccount,
     /// The database failed.
     #[error(transparent)]
     Db(#[from] DbErr),
@@ -104,29 +120,34 @@ pub async fn pending_email(
     Ok(pending.map(|token| token.email))
 }
 
-/// The link was opened: the new address counts, and the old one is told. `None`: the link was used,
-/// taken back by a later one, has expired, or somebody else has the address by now.
+/// `user_id` has opened the link: the new address counts, and the old one is told.
 ///
 /// # Errors
-/// When the database fails.
+/// See [`ConfirmError`].
 pub async fn confirm_email(
     tx: &DatabaseTransaction,
+    user_id: UserId,
     token: MailTokenId,
     origin: &Origin,
     now: Timestamp,
-) -> Result<Option<UserId>, DbErr> {
-    let Some(token) = mail::take(tx, token, Purpose::ChangeEmail, now).await? else {
-        return Ok(None);
-    };
+) -> Result<(), ConfirmError> {
+    let known = mail_tokens::Entity::find_by_id(token).one(tx).await?;
+    if known.is_some_and(|known| known.user_id != user_id) {
+        return Err(ConfirmError::OtherAccount);
+    }
+    let token = mail::take(tx, token, Purpose::ChangeEmail, now).await?;
+    let token = token.ok_or(ConfirmError::BadLink)?;
     let taken = users::Entity::find().filter(users::Column::Email.eq(token.email.as_str()));
     if taken.one(tx).await?.is_some() {
-        return Ok(None);
+        return Err(ConfirmError::BadLink);
     }
-    let owner = Acting { actor: Some(token.user_id), origin: origin.clone(), at: now };
-    match set_email(tx, token.user_id, &token.email, &owner).await {
-        Ok(()) => Ok(Some(token.user_id)),
-        Err(ChangeError::Db(error)) => Err(error),
-        Err(ChangeError::BadEmail | ChangeError::EmailTaken | ChangeError::NoAccount) => Ok(None),
+    let owner = Acting { actor: Some(user_id), origin: origin.clone(), at: now };
+    match set_email(tx, user_id, &token.email, &owner).await {
+        Ok(()) => Ok(()),
+        Err(ChangeError::Db(error)) => Err(error.into()),
+        Err(ChangeError::BadEmail | ChangeError::EmailTaken | ChangeError::NoAccount) => {
+            Err(ConfirmError::BadLink)
+        }
     }
 }
 

@@ -26,7 +26,9 @@ mod pages;
 mod promises;
 mod report;
 
-pub use account::{ChangeError, ask_new_email, confirm_email, pending_email, rename, set_email};
+pub use account::{
+    ChangeError, ConfirmError, ask_new_email, confirm_email, pending_email, rename, set_email,
+};
 pub use copies::{CopyFate, Due, copies_due, copy_settled, copy_tried, give_up_copies};
 pub use erasure::{
     AskedBy, Batch, EraseError, ErasureState, Proof, Requested, batch, begin_erasing, drain,

@@ -90,7 +90,8 @@ impl From<Counts> for CountsBody {
 pub(crate) struct ChangeRequest {
     /// Up to 200 characters; null removes it.
     name: Option<String>,
-    /// It counts once the link that is sent to it was opened; the old address is told.
+    /// It counts once the link that is sent to it was opened by who is signed in to the account; the
+    /// old address is told.
     email: Option<String>,
     /// Needed for a new address unless the caller signed in just now.
     password: Option<String>,

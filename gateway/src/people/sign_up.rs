@@ -12,7 +12,7 @@ use entities::{
     accounts::{self, AccountError, NewSignUp, PersonalWorkspace, Terms, password},
     ids::{MailTokenId, SignUpId},
     mail::{LinkKind, Purpose},
-    privacy,
+    privacy::{self, ConfirmError},
 };
 use http::StatusCode;
 use serde::Serialize;
@@ -174,19 +174,36 @@ pub(super) async fn verify(
     }
 }
 
-/// The new address of an account, which the link proves.
+/// The new address of an account, which the link proves. Who opens it must be signed in to the account:
+/// the mail alone, which may have gone astray, moves no account to where it arrived.
 async fn new_email(
     context: &Context,
     visitor: &Visitor,
     token: MailTokenId,
 ) -> Result<PersonalWorkspace, Problem> {
-    let tx = context.db.begin().await.map_err(Problem::database)?;
     let now = context.clock.now();
-    let confirmed = privacy::confirm_email(&tx, token, &visitor.origin, now).await;
-    let user_id = confirmed.map_err(Problem::database)?.ok_or_else(bad_link)?;
-    let account = accounts::personal_workspace(&tx, user_id).await.map_err(Problem::database)?;
+    let secret = visitor.session.as_ref().ok_or_else(sign_in_first)?;
+    let terms = context.settings.accounts.session_terms();
+    let session = accounts::find_session(&context.db, secret, terms, now);
+    let session = session.await.map_err(Problem::database)?.ok_or_else(sign_in_first)?;
+    let tx = context.db.begin().await.map_err(Problem::database)?;
+    privacy::confirm_email(&tx, session.user_id, token, &visitor.origin, now).await.map_err(
+        |error| match error {
+            ConfirmError::BadLink => bad_link(),
+            ConfirmError::OtherAccount => sign_in_first(),
+            ConfirmError::Db(error) => Problem::database(error),
+        },
+    )?;
+    let account = accounts::personal_workspace(&tx, session.user_id).await;
+    let account = account.map_err(Problem::database)?.ok_or_else(bad_link)?;
     tx.commit().await.map_err(Problem::database)?;
-    account.ok_or_else(bad_link)
+    Ok(account)
+}
+
+/// A link that works for its own account only.
+fn sign_in_first() -> Problem {
+    let detail = "Sign in to the account whose address is to change, then open this link again.";
+    Problem::new(Code::ReauthenticationRequired, detail)
 }
 
 /// What every new account gets.
@@ -248,7 +265,8 @@ pub(crate) async fn post_sign_up(
     Ok((StatusCode::ACCEPTED, Json(body)).into_response())
 }
 
-/// Makes the account whose address a link proves. It signs nobody in.
+/// Makes the account whose address a link proves; it signs nobody in. The link to a new address of an
+/// account works for who is signed in to that account.
 #[utoipa::path(post, path = "/v1/auth/verify", tag = "sign-in", security(()),
     request_body = VerifyRequest,
     responses(

@@ -20,13 +20,13 @@ pub(super) fn verify_form<'a>(fields: &'a [Field<'a>]) -> Form<'a> {
     Form {
         title: "Confirm your address",
         intro: Some(
-            "Only go on if it was you who signed up. If it was not, close this page: nothing happens then.",
+            "Only go on if it was you who signed up, or who is changing the address of your account. If it was not, close this page: nothing happens then.",
         ),
         action: "/verify",
         fields,
         button: "Confirm",
         google: false,
-        links: &[],
+        links: &[("/sign-in", "Sign in")],
         faults: Vec::new(),
     }
 }
