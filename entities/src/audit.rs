@@ -1,6 +1,7 @@
 //! What happened to accounts: sign-ins, keys, exports, what operators did.
 //!
-//! Stored: `audit_events`, which is only ever added to. An event holds who, what, when, the
+//! Stored: `audit_events`, which is only ever added to: the database refuses every other change, but for
+//! emptying the events of an erased account and deleting what is older than `audit_horizon`. An event holds who, what, when, the
 //! address and the type of browser; `detail` holds ids, counts and names of methods, never words
 //! that somebody wrote. Events are written in the transaction of what they tell about, so that
 //! neither is without the other.
@@ -233,7 +234,8 @@ pub async fn list(
         .await
 }
 
-/// Deletes up to `most` events that are older than `before`; how many it were.
+/// Deletes up to `most` events that are older than `before`; how many it were. The horizon moves there
+/// first, for the database lets nothing go that is younger.
 ///
 /// # Errors
 /// When the database fails.
@@ -242,6 +244,9 @@ pub async fn delete_old(
     before: Timestamp,
     most: u64,
 ) -> Result<u64, DbErr> {
+    let text = "UPDATE audit_horizon SET kept_from = $1 WHERE kept_from < $1 \
+                AND EXISTS (SELECT 1 FROM audit_events WHERE at < $1)";
+    db.execute_raw(db::sql(db, text, [before.0.into()])).await?;
     let text = "DELETE FROM audit_events WHERE id IN \
                 (SELECT id FROM audit_events WHERE at < $1 ORDER BY at LIMIT $2)";
     let most = i64::try_from(most).unwrap_or(i64::MAX);

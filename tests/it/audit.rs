@@ -129,14 +129,51 @@ async fn what_happened_stays(backend: Backend) {
     let cluster = Cluster::plain(backend).await;
     cluster.person("frozen@example.com", PASSWORD).await;
     let database = cluster.database().await;
-    for change in ["action = 'nothing'", "at = 0", "user_id = NULL", "actor_id = user_id"] {
-        let sql = format!("UPDATE audit_events SET {change}");
-        let refused = database.connection().execute_unprepared(&sql).await;
-        let error = refused.expect_err(change).to_string();
-        assert!(error.contains("what happened cannot be changed"), "{change}: {error}");
+    let count = database.number("SELECT count(*) AS n FROM audit_events").await;
+    let emptied = "address = NULL, browser = NULL, detail = '{}'";
+    let mut attempts = Vec::new();
+    for change in [
+        "action = 'nothing'",
+        "at = 0",
+        "user_id = NULL",
+        "actor_id = NULL",
+        "address = '192.0.2.1'",
+        "browser = 'another'",
+        "detail = '{}'",
+        "address = NULL, browser = NULL",
+        emptied,
+    ] {
+        attempts.push(format!("UPDATE audit_events SET {change}"));
     }
-    // The person in an event can be erased.
-    assert!(database.write("UPDATE audit_events SET address = NULL, browser = NULL").await > 0);
+    attempts.push("DELETE FROM audit_events".to_owned());
+    attempts.push(match backend {
+        Backend::Embedded => {
+            "INSERT OR REPLACE INTO audit_events SELECT id, 0, NULL, NULL, 'x', NULL, \
+                              NULL, '{}' FROM audit_events"
+                .to_owned()
+        }
+        Backend::Distributed => "TRUNCATE audit_events".to_owned(),
+    });
+    for sql in &attempts {
+        let refused = database.connection().execute_unprepared(sql).await;
+        let error = refused.expect_err(sql).to_string();
+        assert!(error.contains("what happened cannot be changed"), "{sql}: {error}");
+    }
+    // An erased person is taken out of their events, and of nothing else.
+    let (ok, _) = cluster.admin(&["delete-user", "--user", "frozen@example.com"]);
+    assert!(ok);
+    let about = "SELECT count(*) AS n FROM audit_events WHERE user_id IN \
+                 (SELECT user_id FROM erasures) AND (address IS NOT NULL OR browser IS NOT NULL \
+                  OR CAST(detail AS text) <> '{}')";
+    let erased = "SELECT count(*) AS n FROM erasures WHERE state = 'erased'";
+    eventually("the account is erased", async || {
+        (database.number(erased).await == 1).then_some(())
+    })
+    .await;
+    assert_eq!(database.number(about).await, 0);
+    assert_eq!(database.number("SELECT count(*) AS n FROM audit_events").await, count + 1);
+    let sql = "UPDATE audit_events SET address = '192.0.2.1'";
+    assert!(database.connection().execute_unprepared(sql).await.is_err());
     database.close().await;
     cluster.finish().await;
 }

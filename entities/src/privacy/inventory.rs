@@ -134,6 +134,7 @@ pub const INVENTORY: &[Table] = &[
             personal("detail", "ids and names of methods, for the owner", Kept::Audit, AUDIT),
         ],
     },
+    Table { name: "audit_horizon", columns: &[plain("id"), plain("kept_from")] },
     Table {
         name: "breakers",
         columns: &[
