@@ -32,7 +32,12 @@ impl Problem {
     /// Writes its headers into a response that tells of it in another way.
     pub(crate) fn write_headers(&self, response: &mut Response) {
         for (name, value) in &self.headers {
-            response.headers_mut().insert(name.clone(), value.clone());
+            // One answer may set several cookies; everything else is said once.
+            if name == header::SET_COOKIE {
+                response.headers_mut().append(name.clone(), value.clone());
+            } else {
+                response.headers_mut().insert(name.clone(), value.clone());
+            }
         }
     }
 

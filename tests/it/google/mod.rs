@@ -96,7 +96,11 @@ async fn somebody_new_is_asked_their_age_and_known_from_then_on(backend: Backend
     assert_eq!(answer.header("location"), Some("/auth/google/age"));
     assert_eq!(scene.count("users").await, users, "no account before the question");
     let young = json!({"birth_date": "2020-01-01"});
+    let unreadable = json!({"birth_date": "2020-02-31"});
+    child.post("/v1/auth/google", &unreadable).await.problem(422);
+    assert!(child.cookie("__Host-tt_newcomer").is_some(), "it may be said again");
     assert_eq!(child.post("/v1/auth/google", &young).await.problem(403), "too_young");
+    assert_eq!(child.cookie("__Host-tt_newcomer"), None, "nothing is kept of a child");
     let older = json!({"birth_date": "1990-01-01"});
     assert_eq!(child.post("/v1/auth/google", &older).await.problem(403), "too_young");
     for (table, expected) in [("users", users), ("identities", 0), ("audit_events", events)] {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::{
     extract::State,
-    http::{HeaderMap, Uri},
+    http::{HeaderMap, Uri, header},
     response::{IntoResponse as _, Redirect, Response},
 };
 use config::context::Context;
@@ -187,6 +187,7 @@ pub(in crate::people) async fn finish(
 ) -> Result<SignedIn, Problem> {
     let birth_date = fields.text("birth_date", 10);
     fields.end()?;
+    age::check(context, visitor, &birth_date).map_err(forget_if_too_young)?;
     let now = context.clock.now();
     let sealed = visitor.newcomer.as_deref();
     let newcomer: Option<Newcomer> =
@@ -194,7 +195,6 @@ pub(in crate::people) async fn finish(
     let newcomer = newcomer.ok_or_else(|| {
         Problem::new(Code::GoogleRefused, "This took too long. Begin again from the sign-in page.")
     })?;
-    age::check(context, visitor, &birth_date)?;
     let claims = claims(&Identity {
         subject: newcomer.subject,
         email: Some(newcomer.email),
@@ -222,6 +222,18 @@ pub(in crate::people) async fn finish(
     context.perform(effects);
     signed_in.cookies = signed_in.cookies.clear(NEWCOMER);
     Ok(signed_in)
+}
+
+/// Nothing is kept of somebody too young, in their browser neither; a date that cannot be read may be
+/// said again.
+fn forget_if_too_young(problem: Problem) -> Problem {
+    if !problem.is(Code::TooYoung) {
+        return problem;
+    }
+    let forgotten = Cookies::default().clear(NEWCOMER).into_values();
+    forgotten
+        .into_iter()
+        .fold(problem, |problem, value| problem.with_header(header::SET_COOKIE, value))
 }
 
 /// Answers the age question after a first sign-in with Google, and makes the account.
