@@ -69,6 +69,8 @@ async fn it_is_complete_and_theirs_alone(backend: Backend) {
     let upload = user.request(Method::POST, "/v1/uploads").body(bytes.clone());
     let upload = Answer::to(upload).await.unwrap().expect(201)["id"].as_str().unwrap().to_owned();
 
+    other.get("/v1/credits").await.expect(200);
+    logged(&cluster, "POST /v1/uploads 201").await;
     let export = exported(&user).await;
     let entries = fetched(&user, &export).await;
     let account: Value = serde_json::from_slice(&entries["account.json"]).unwrap();
@@ -98,6 +100,7 @@ async fn it_is_complete_and_theirs_alone(backend: Backend) {
     for name in ["uploads.json", "audit.json"] {
         rows(&entries, name);
     }
+    usage_is_theirs(&rows(&entries, "usage.json"), keys[0]["id"].as_str().unwrap());
     let index = String::from_utf8(entries["index.html"].clone()).unwrap();
     assert!(index.contains("&lt;b&gt;an okapi&lt;/b&gt; &amp; its"), "{index}");
     assert!(index.contains(&format!("media/{job}/1.")), "{index}");
@@ -122,6 +125,47 @@ async fn it_is_complete_and_theirs_alone(backend: Backend) {
 
     it_expires(&mut cluster, &user, &export).await;
     cluster.finish().await;
+}
+
+/// Waits until a request is in the usage log, with all before it.
+async fn logged(cluster: &Cluster, request: &str) {
+    let database = cluster.database().await;
+    let lines =
+        "SELECT method || ' ' || route || ' ' || CAST(status AS text) AS line FROM usage_log";
+    eventually("the request is logged", async || {
+        database.lines(lines).await.iter().any(|line| line == request).then_some(())
+    })
+    .await;
+    database.close().await;
+}
+
+/// Every request that was logged, each with what is known of it, and nobody else's.
+fn usage_is_theirs(usage: &[Value], key: &str) {
+    let told = |row: &Value| {
+        format!(
+            "{} {} {}",
+            row["method"].as_str().unwrap(),
+            row["route"].as_str().unwrap(),
+            row["status"]
+        )
+    };
+    let told: Vec<String> = usage.iter().map(told).collect();
+    let count = |line: &str| told.iter().filter(|told| *told == line).count();
+    assert_eq!(count("POST /v1/jobs 202"), 2, "{told:?}");
+    assert_eq!(count("POST /v1/uploads 201"), 1, "{told:?}");
+    assert!(count("GET /v1/jobs/{id} 200") >= 2, "{told:?}");
+    assert_eq!(count("GET /v1/credits 200"), 0, "that was somebody else: {told:?}");
+    let mut last = "";
+    for row in usage {
+        let at = row["at"].as_str().unwrap();
+        assert!(at >= last, "oldest first: {at} after {last}");
+        last = at;
+        assert_eq!(row["api_key"], key, "{row}");
+        assert_eq!((&row["address"], &row["browser"]), (&json!("127.0.0.1"), &json!("none")));
+        let made = row["method"] == "POST" && row["route"] == "/v1/jobs";
+        let model = if made { json!("demo/sketch") } else { Value::Null };
+        assert_eq!(row["model"], model, "{row}");
+    }
 }
 
 /// The link expires, and after a week the export is gone.

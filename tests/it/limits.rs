@@ -4,10 +4,12 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use crate::harness::{Answer, Backend, Cluster, Options, eventually, sketch};
+use crate::harness::{Answer, Api, Backend, Cluster, Options, eventually, sketch};
 
 on_both!(
     whoever_asks_too_often_is_told_when_to_come_back,
+    a_workspace_has_one_limit_for_all_its_keys,
+    an_address_has_one_limit_for_all_who_are_there,
     an_address_that_nobody_vouches_for_does_not_count,
     a_proxy_of_ours_names_the_client
 );
@@ -75,6 +77,93 @@ async fn whoever_asks_too_often_is_told_when_to_come_back(backend: Backend) {
     })
     .await;
     database.close().await;
+    cluster.finish().await;
+}
+
+/// Asks until it is refused; how often it was let in, and the refusal.
+async fn exhausted(ask: impl AsyncFn(usize) -> Answer) -> (u64, Answer) {
+    for n in 0..200 {
+        let answer = ask(n).await;
+        if answer.status == 429 {
+            return (n as u64, answer);
+        }
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    panic!("it never ends");
+}
+
+fn checked(refused: &Answer, limit: &str) {
+    assert_eq!(refused.problem(429), "rate_limited");
+    let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=2).contains(&wait), "{wait}");
+    let stand = refused.header("ratelimit").unwrap();
+    assert!(stand.contains(&format!("\"{limit}\";r=0;")), "{stand}");
+}
+
+async fn a_workspace_has_one_limit_for_all_its_keys(backend: Backend) {
+    let cluster = Cluster::start(
+        backend,
+        limits(&[
+            ("TIKTOMATO__LIMITS__REQUESTS_PER_WORKSPACE", "60"),
+            ("TIKTOMATO__LIMITS__BURST_SECONDS", "10"),
+            ("TIKTOMATO__LIMITS__REDIS_PATIENCE_SECONDS", "10"),
+        ]),
+    )
+    .await;
+    let (user, other) = (cluster.user(0), cluster.user(0));
+    let mut keys = vec![user.clone()];
+    for _ in 0..3 {
+        let (ok, made) = cluster.admin(&["create-key", "--user", &user.email]);
+        assert!(ok, "{made}");
+        keys.push(Api { key: made["key"].as_str().unwrap().to_owned(), ..user.clone() });
+    }
+    let begun = Instant::now();
+    let ask = async |n: usize| keys[n % keys.len()].get("/v1/credits").await;
+    let (admitted, refused) = exhausted(ask).await;
+    let most = 10 + begun.elapsed().as_secs();
+    assert!((10..=most).contains(&admitted), "{admitted} of {most} by four keys");
+    checked(&refused, "workspace");
+    assert!(refused.header("ratelimit-policy").unwrap().contains("\"workspace\";q=10;w=10"));
+    // Nobody else is held up, not from the same address either.
+    assert_eq!(other.get("/v1/credits").await.status, 200);
+    eventually("it may come back", async || {
+        (keys[1].get("/v1/credits").await.status == 200).then_some(())
+    })
+    .await;
+    cluster.finish().await;
+}
+
+async fn an_address_has_one_limit_for_all_who_are_there(backend: Backend) {
+    let cluster = Cluster::start(
+        backend,
+        limits(&[
+            ("TIKTOMATO__LIMITS__REQUESTS_PER_ADDRESS", "60"),
+            ("TIKTOMATO__LIMITS__BURST_SECONDS", "10"),
+            ("TIKTOMATO__LIMITS__REDIS_PATIENCE_SECONDS", "10"),
+            ("TIKTOMATO__GATEWAY__TRUSTED_PROXIES", "127.0.0.0/8"),
+        ]),
+    )
+    .await;
+    let users = [cluster.user(0), cluster.user(0)];
+    let from = async |user: &Api, address: &str| {
+        let request = user.request(reqwest::Method::GET, "/v1/credits");
+        Answer::to(request.header("CF-Connecting-IP", address)).await.unwrap()
+    };
+    let begun = Instant::now();
+    let ask = async |n: usize| from(&users[n % 2], "203.0.113.1").await;
+    let (admitted, refused) = exhausted(ask).await;
+    let most = 10 + begun.elapsed().as_secs();
+    // Gateways that share a bucket may hold a little of it, which is never too much.
+    assert!((5..=most).contains(&admitted), "{admitted} of {most} by two users");
+    checked(&refused, "address");
+    // Elsewhere both go on.
+    for user in &users {
+        assert_eq!(from(user, "203.0.113.2").await.status, 200);
+    }
+    eventually("they may come back", async || {
+        (from(&users[0], "203.0.113.1").await.status == 200).then_some(())
+    })
+    .await;
     cluster.finish().await;
 }
 

@@ -85,6 +85,7 @@ mod leaders;
 mod lifecycle;
 mod limits;
 mod listing;
+mod mail_server;
 mod market;
 mod media;
 mod operators;

@@ -14,6 +14,7 @@ on_both!(
     commands_have_twins,
     a_grant_happens_once,
     a_role_counts_at_once,
+    a_role_ends_all_sessions,
     bad_orders_are_refused,
     providers_are_switched,
     people_get_what_they_write_for
@@ -149,6 +150,39 @@ async fn a_role_counts_at_once(backend: Backend) {
     for email in [&operator.email, "nobody@example.com"] {
         let answer = user.get(&format!("/v1/admin/users?email={email}")).await;
         assert_eq!(answer.problem(403), "forbidden");
+    }
+    cluster.finish().await;
+}
+
+/// What somebody could do before is worth nothing for what they may do now.
+async fn a_role_ends_all_sessions(backend: Backend) {
+    let cluster = Cluster::plain(backend).await;
+    let operator = cluster.operator();
+    let (email, password) = ("promoted@example.com", "a long password indeed");
+    let (first, other) = (
+        cluster.person(email, password).await,
+        cluster.person("other@example.com", password).await,
+    );
+    let second = cluster.browser();
+    second.sign_in(email, password).await.expect(200);
+    for (role, by_http, status) in [("operator", true, 200), ("user", false, 403)] {
+        let before = first.cookie("__Host-tt_session").unwrap();
+        if by_http {
+            let body = json!({"user": email, "role": role});
+            order(&operator, "set-role", &body).await.expect(200);
+        } else {
+            assert!(cluster.admin(&["set-role", "--user", email, "--role", role]).0);
+        }
+        assert!(!first.is_in().await && !second.is_in().await, "{role}");
+        assert_eq!(first.get("/v1/admin/reconcile").await.problem(401), "unauthorized");
+        assert!(other.is_in().await, "nobody else is touched");
+        first.sign_in(email, password).await.expect(200);
+        second.sign_in(email, password).await.expect(200);
+        assert_ne!(first.cookie("__Host-tt_session").unwrap(), before);
+        assert_eq!(first.get("/v1/admin/reconcile").await.status, status);
+        // The same once more is no change.
+        assert!(cluster.admin(&["set-role", "--user", email, "--role", role]).0);
+        assert!(first.is_in().await && second.is_in().await);
     }
     cluster.finish().await;
 }

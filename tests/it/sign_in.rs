@@ -1,5 +1,7 @@
 //! Signing in with a password, and choosing a new one.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::harness::{Answer, Backend, Browser, Cluster, eventually};
@@ -8,6 +10,7 @@ on_both!(
     guessing_is_slowed_down_and_locks_no_owner_out,
     a_reset_link_works_once_and_signs_everybody_out,
     a_password_is_changed_by_whoever_knows_it,
+    a_reset_ends_what_signs_in_at_the_same_time,
     a_weaker_hash_is_made_anew,
     an_account_that_nobody_proved_is_emptied_by_its_owner,
 );
@@ -114,6 +117,41 @@ async fn a_password_is_changed_by_whoever_knows_it(backend: Backend) {
     assert!(!elsewhere.is_in().await, "the old cookie is worth nothing");
     elsewhere.sign_in(email, OTHER).await.expect(200);
     assert_eq!(elsewhere.sign_in(email, PASSWORD).await.problem(401), "wrong_credentials");
+    cluster.finish().await;
+}
+
+/// Whoever knows the former password and signs in while the owner resets it: before the reset, and is
+/// signed out by it, or after it, and is refused. Nobody stays in.
+async fn a_reset_ends_what_signs_in_at_the_same_time(backend: Backend) {
+    let cluster = Cluster::plain(backend).await;
+    for round in 0..6 {
+        let email = format!("raced-{round}@example.com");
+        let email = email.as_str();
+        cluster.person(email, PASSWORD).await;
+        let owner = cluster.browser();
+        owner.post("/v1/auth/forgot", &json!({"email": email})).await.expect(202);
+        let token = cluster.mail(email, 2).await.token();
+        let thieves: Vec<Browser> = (0..5).map(|_| cluster.browser()).collect();
+        let body = json!({"token": token, "password": OTHER});
+        let reset = owner.post("/v1/auth/reset", &body);
+        let steal = async |thief: &Browser, n: u64| {
+            // From well before to well after the reset, which takes as long as a sign-in.
+            tokio::time::sleep(Duration::from_millis(n * 15)).await;
+            thief.sign_in(email, PASSWORD).await.status.as_u16()
+        };
+        let steals = thieves.iter().zip(0..).map(|(thief, n)| steal(thief, n));
+        let (reset, stolen) = futures::join!(reset, futures::future::join_all(steals));
+        reset.expect(200);
+        for (thief, status) in thieves.iter().zip(stolen) {
+            assert!(matches!(status, 200 | 401), "{status}");
+            assert!(!thief.is_in().await, "round {round}: {status}");
+        }
+        assert!(owner.is_in().await);
+        assert_eq!(
+            cluster.browser().sign_in(email, PASSWORD).await.problem(401),
+            "wrong_credentials"
+        );
+    }
     cluster.finish().await;
 }
 
