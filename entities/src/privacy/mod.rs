@@ -40,7 +40,7 @@ pub use exports::{
     forget_exports, note_fetch, renew_export, request_export,
 };
 pub use grants::first_grant;
-pub use inventory::{Column, Data, INVENTORY, Table};
+pub use inventory::{Column, Data, Table, inventory};
 pub use lost::{Teller, Tellers, lost_after, mark_lost, remove_lost, tellers, unmark};
 pub use orphans::{Named, Owner, awaited, kept, told};
 pub use pages::{
