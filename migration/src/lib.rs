@@ -20,8 +20,8 @@ mod m20261126_000030_routing;
 mod m20261126_000040_thumbnails;
 mod m20261126_000050_privacy;
 mod m20261126_000060_lean_submits;
-mod m20261127_000010_possible_cost;
 mod m20261126_000080_audit_horizon;
+mod m20261127_000010_possible_cost;
 
 use sea_orm::{ConnectionTrait, DbErr};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
@@ -49,8 +49,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000040_thumbnails::Migration),
             Box::new(m20261126_000050_privacy::Migration),
             Box::new(m20261126_000060_lean_submits::Migration),
-            Box::new(m20261127_000010_possible_cost::Migration),
             Box::new(m20261126_000080_audit_horizon::Migration),
+            Box::new(m20261127_000010_possible_cost::Migration),
         ]
     }
 }
