@@ -72,7 +72,7 @@ pub async fn polled(db: &impl ConnectionTrait, pool: &str) -> Result<i64, DbErr>
 /// # Errors
 /// When the database fails.
 pub async fn at_provider(db: &impl ConnectionTrait, pool: &str) -> Result<i64, DbErr> {
-    let text = "SELECT count(*) AS n FROM jobs WHERE pool = $1 AND finished_at IS NULL \
+    let text = "SELECT count(*) AS n FROM jobs WHERE pool = $1 \
                 AND state IN ('submitting', 'uncertain', 'running')";
     count(db, text, pool).await
 }
@@ -113,6 +113,17 @@ pub struct PoolGauges {
     pub in_flight: Vec<(String, i64)>,
 }
 
+/// Each part has an index of its own, so that finished jobs cost nothing however many are kept.
+const LIVE_JOBS: &str = "
+SELECT pool, state, 0 AS dispatched, count(*) AS n, min(created_at) AS oldest FROM jobs
+WHERE state = 'queued' AND dispatched_at IS NULL GROUP BY pool, state
+UNION ALL
+SELECT pool, state, 1 AS dispatched, count(*) AS n, min(created_at) AS oldest FROM jobs
+WHERE state = 'queued' AND dispatched_at IS NOT NULL GROUP BY pool, state
+UNION ALL
+SELECT pool, state, 1 AS dispatched, count(*) AS n, min(created_at) AS oldest FROM jobs
+WHERE state IN ('submitting', 'uncertain', 'running', 'storing') GROUP BY pool, state";
+
 /// The gauges of every pool that has live jobs or live workers.
 ///
 /// # Errors
@@ -135,10 +146,7 @@ pub async fn gauges(db: &impl ConnectionTrait, now: Timestamp) -> Result<Vec<Poo
             gauges.capacity = row.try_get("", "n")?;
         }
     }
-    let text = "SELECT pool, state, CASE WHEN dispatched_at IS NULL THEN 0 ELSE 1 END AS dispatched, \
-                count(*) AS n, min(created_at) AS oldest FROM jobs WHERE finished_at IS NULL \
-                GROUP BY pool, state, CASE WHEN dispatched_at IS NULL THEN 0 ELSE 1 END";
-    for row in db.query_all_raw(sql(db, text, [])).await? {
+    for row in db.query_all_raw(sql(db, LIVE_JOBS, [])).await? {
         let pool: String = row.try_get("", "pool")?;
         entry(&mut pools, pool.clone());
         let Some(gauges) = pools.get_mut(&pool) else { continue };

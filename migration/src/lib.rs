@@ -21,6 +21,7 @@ mod m20261126_000040_thumbnails;
 mod m20261126_000050_privacy;
 mod m20261126_000060_lean_submits;
 mod m20261126_000080_audit_horizon;
+mod m20261127_000005_lean_live;
 mod m20261127_000010_possible_cost;
 
 use sea_orm::{ConnectionTrait, DbErr};
@@ -50,6 +51,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000050_privacy::Migration),
             Box::new(m20261126_000060_lean_submits::Migration),
             Box::new(m20261126_000080_audit_horizon::Migration),
+            Box::new(m20261127_000005_lean_live::Migration),
             Box::new(m20261127_000010_possible_cost::Migration),
         ]
     }

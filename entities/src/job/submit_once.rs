@@ -24,13 +24,11 @@ pub(super) fn is_ordinary(job: &NewJob) -> bool {
     job.uploads.is_empty() && job.credits > Credits::ZERO
 }
 
+/// What it takes to decide is unnested; the rest of a row stays in its arrays until it is written.
 const ONCE: &str = "
-WITH given AS MATERIALIZED (
-    SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
-        AS given (id, workspace_id, api_key_id, entry_id, model, kind, pool, input, metadata,
-            resolved, credits, outputs, key, hash, created_at, queue_deadline, expires_at)
-), live AS MATERIALIZED (
-    SELECT * FROM given
+WITH live AS MATERIALIZED (
+    SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7) WITH ORDINALITY
+        AS given (id, workspace_id, api_key_id, credits, key, hash, created_at, n)
     WHERE api_key_id = '00000000-0000-0000-0000-000000000000' OR (
         SELECT revoked_at IS NULL AND spend_limit IS NULL
             AND (expires_at IS NULL OR expires_at > given.created_at)
@@ -47,21 +45,22 @@ WITH given AS MATERIALIZED (
     SELECT workspace_id, key, hash, id, created_at FROM able WHERE key <> ''
     ON CONFLICT (workspace_id, key) DO NOTHING RETURNING job_id
 ), written AS MATERIALIZED (
-    SELECT able.* FROM able LEFT JOIN new_keys ON new_keys.job_id = able.id
+    SELECT CAST(n AS integer) AS n, id, workspace_id, api_key_id, credits, created_at
+    FROM able LEFT JOIN new_keys ON new_keys.job_id = able.id
     WHERE able.key = '' OR new_keys.job_id IS NOT NULL
 ), new_jobs AS (
     INSERT INTO jobs (id, workspace_id, api_key_id, model, kind, pool, state, input, metadata,
         resolved, outputs_expected, created_at, ready_at, queue_deadline, expires_at)
-    SELECT id, workspace_id, NULLIF(api_key_id, '00000000-0000-0000-0000-000000000000'), model, kind,
-        pool, 'queued', input::jsonb, metadata::jsonb, resolved::jsonb, outputs, created_at,
-        created_at, queue_deadline, expires_at FROM written
+    SELECT id, workspace_id, NULLIF(api_key_id, '00000000-0000-0000-0000-000000000000'), $9[n],
+        $10[n], $11[n], 'queued', $12[n]::jsonb, $13[n]::jsonb, $14[n]::jsonb, $15[n], created_at,
+        created_at, $16[n], $17[n] FROM written
 ), new_holds AS (
     INSERT INTO holds (job_id, workspace_id, amount, opened_at)
     SELECT id, workspace_id, credits, created_at FROM written
 ), new_entries AS (
     INSERT INTO ledger_entries
         (id, workspace_id, kind, reference, from_account, to_account, amount, created_at)
-    SELECT entry_id, workspace_id, 'hold', id, 'available', 'held', credits, created_at FROM written
+    SELECT $8[n], workspace_id, 'hold', id, 'available', 'held', credits, created_at FROM written
 ), paid AS (
     UPDATE wallets SET available = available - spent.credits, held = held + spent.credits FROM (
         SELECT workspace_id, CAST(sum(credits) AS bigint) AS credits FROM written
@@ -98,6 +97,10 @@ fn columns(group: &[&NewJob]) -> [Value; 17] {
         uuids(|job| job.id.0),
         uuids(|job| job.workspace_id.0),
         uuids(|job| job.api_key_id.map_or(Uuid::nil(), |key| key.0)),
+        numbers(|job| job.credits.0),
+        texts(|job| job.idempotency.as_ref().map_or(String::new(), |(key, _)| key.clone())),
+        hashes.into(),
+        numbers(|job| job.created_at.0),
         uuids(|_| EntryId::generate().0),
         texts(|job| job.model.clone()),
         texts(|job| sea_orm::ActiveEnum::to_value(&job.kind)),
@@ -105,11 +108,7 @@ fn columns(group: &[&NewJob]) -> [Value; 17] {
         texts(|job| job.input.to_string()),
         texts(|job| job.metadata.to_string()),
         texts(|job| job.resolved.to_string()),
-        numbers(|job| job.credits.0),
         group.iter().map(|job| job.outputs_expected).collect::<Vec<_>>().into(),
-        texts(|job| job.idempotency.as_ref().map_or(String::new(), |(key, _)| key.clone())),
-        hashes.into(),
-        numbers(|job| job.created_at.0),
         numbers(|job| job.created_at.after(policy::QUEUE_LIMIT).0),
         numbers(|job| job.expires_at.0),
     ]
