@@ -1,18 +1,18 @@
 //! The router, its layers, and serving it until the process drains.
 
-use std::{any::Any, io, net::SocketAddr, ops::Deref, sync::Arc};
+use std::{io, net::SocketAddr, ops::Deref, panic::AssertUnwindSafe, sync::Arc};
 
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
-    middleware,
+    extract::{DefaultBodyLimit, Request, State},
+    middleware::{self, Next},
     response::{IntoResponse, Response},
 };
 use config::context::Context;
+use futures::FutureExt as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
-use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
     auth::identify,
@@ -29,7 +29,7 @@ use crate::{
     waiters::Waiters,
 };
 
-/// What handlers share. Cheap to clone, which axum does for each layer of each request.
+/// What handlers share. Cheap to clone, which axum does for each request.
 #[derive(Clone)]
 pub(crate) struct App(Arc<Shared>);
 
@@ -44,6 +44,7 @@ impl Deref for App {
 /// What an [`App`] holds.
 pub(crate) struct Shared {
     pub(crate) context: Context,
+    pub(crate) limits: Limits,
     pub(crate) waiters: Waiters,
     pub(crate) callers: Callers,
     pub(crate) last_use: LastUse,
@@ -70,21 +71,14 @@ pub fn router(context: Context) -> Router {
     let quotas = Quotas::new(&context.settings, &context.rates);
     let google = Google::new(&context);
     let shared =
-        Shared { context, waiters, callers, last_use, usage_log, quotas, google, draining };
+        Shared { context, limits, waiters, callers, last_use, usage_log, quotas, google, draining };
     let app = App(Arc::new(shared));
     openapi::routes()
         .fallback(|| async { Problem::new(Code::NotFound, "There is nothing at this address.") })
-        // From the outside in. Together they cost each request one copy of a boxed service; layer by
-        // layer, the router would make one for each layer, and each with all that is within it.
         .layer(
             ServiceBuilder::new()
-                .layer(middleware::from_fn_with_state(app.clone(), finish))
-                .layer(middleware::from_fn_with_state(app.clone(), log))
-                .layer(CatchPanicLayer::custom(panicked))
-                .layer(middleware::from_fn_with_state(limits, limit))
-                .layer(middleware::from_fn_with_state(app.clone(), identify))
-                .layer(DefaultBodyLimit::max(body_limit))
-                .layer(middleware::from_fn_with_state(app.clone(), guard)),
+                .layer(middleware::from_fn_with_state(app.clone(), around))
+                .layer(DefaultBodyLimit::max(body_limit)),
         )
         .with_state(app)
 }
@@ -99,9 +93,23 @@ pub async fn serve(context: Context, listener: TcpListener) -> io::Result<()> {
     axum::serve(listener, service).with_graceful_shutdown(draining.cancelled_owned()).await
 }
 
-/// What a panic says may hold anything, so it is neither sent nor logged here; the process's own
-/// panic hook has it.
-fn panicked(_: Box<dyn Any + Send>) -> Response {
-    tracing::error!("a handler panicked");
-    Problem::new(Code::Internal, "Something went wrong on our side.").into_response()
+/// What surrounds every handler, from the outside in. It is one layer: each further one would cost
+/// every request a box, and a copy of all services within it.
+async fn around(State(app): State<App>, request: Request, next: Next) -> Response {
+    let app = &app;
+    let guarded = |request| guard(app, request, |request| next.run(request));
+    let limited = |request, client, visit| {
+        let identified = move |request| identify(app, request, client, visit, guarded);
+        caught(limit(&app.limits, request, identified))
+    };
+    finish(app, request, |request| log(app, request, limited)).await
+}
+
+/// The response, also when the handler panics. What a panic says may hold anything, so it is
+/// neither sent nor logged here; the process's own panic hook has it.
+async fn caught(response: impl Future<Output = Response>) -> Response {
+    AssertUnwindSafe(response).catch_unwind().await.unwrap_or_else(|_| {
+        tracing::error!("a handler panicked");
+        Problem::new(Code::Internal, "Something went wrong on our side.").into_response()
+    })
 }

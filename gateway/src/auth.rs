@@ -1,6 +1,6 @@
 //! Who calls, and whether they may.
 //!
-//! `identify` looks once per request, in a layer around all routes, so that limits and the usage
+//! `identify` looks once per request, around all routes, so that limits and the usage
 //! log know the caller as well. A handler says in its signature what it needs:
 //!
 //! | extractor | the caller |
@@ -13,8 +13,7 @@
 //! all scopes.
 
 use axum::{
-    extract::{FromRequestParts, Request, State},
-    middleware::Next,
+    extract::{FromRequestParts, Request},
     response::Response,
 };
 use entities::accounts::{Caller, Scope};
@@ -26,38 +25,41 @@ use crate::{address::Client, app::App, people, problem::Problem, rate, usage_log
 #[derive(Clone)]
 struct Identity(Result<Option<Caller>, Problem>);
 
-/// The layer that finds out who sends a request, and counts it: one that comes too often goes no
-/// further. It refuses nobody else: that is for the extractors to do.
-pub(crate) async fn identify(
-    State(app): State<App>,
+/// Finds out who sends a request, and counts it: one that comes too often goes no further. It
+/// refuses nobody else: that is for the extractors to do.
+pub(crate) async fn identify<F, Fut>(
+    app: &App,
+    mut request: Request,
     client: Client,
     visit: Visit,
-    mut request: Request,
-    next: Next,
-) -> Response {
+    next: F,
+) -> Response
+where
+    F: FnOnce(Request) -> Fut,
+    Fut: Future<Output = Response>,
+{
     let path = request.uri().path();
     // Providers report from few addresses, and only to addresses that we gave them.
     if path.starts_with("/callbacks/") {
-        return next.run(request).await;
+        return next(request).await;
     }
     let open = !path.starts_with("/v1");
-    if let Some(refused) = rate::refused_already(&app, client).and_then(|stand| stand.refuse(&app))
-    {
+    if let Some(refused) = rate::refused_already(app, client).and_then(|stand| stand.refuse(app)) {
         return rate::turn_away(request, refused).await;
     }
-    let identity = caller(&app, request.headers()).await;
+    let identity = caller(app, request.headers()).await;
     let known = identity.as_ref().ok().and_then(Option::as_ref);
     if let Some(caller) = known {
         visit.caller(*caller);
     }
     // Whom the database cannot tell now is not nobody.
     let nobody = identity.is_ok() && known.is_none() && !open;
-    let stand = rate::count(&app, client, known, nobody).await;
-    if let Some(refused) = stand.refuse(&app) {
+    let stand = rate::count(app, client, known, nobody).await;
+    if let Some(refused) = stand.refuse(app) {
         return rate::turn_away(request, refused).await;
     }
     request.extensions_mut().insert(Identity(identity));
-    let mut response = next.run(request).await;
+    let mut response = next(request).await;
     stand.tell(response.headers_mut());
     response
 }

@@ -6,8 +6,7 @@
 use std::time::Instant;
 
 use axum::{
-    extract::{MatchedPath, Request, State},
-    middleware::Next,
+    extract::{MatchedPath, Request},
     response::Response,
 };
 use entities::ids::JobId;
@@ -29,8 +28,12 @@ pub(crate) struct Page;
 /// A year: browsers that came by https once come by https from then on.
 const ONLY_HTTPS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
-/// The outermost layer.
-pub(crate) async fn finish(State(app): State<App>, request: Request, next: Next) -> Response {
+/// The outermost of what surrounds a handler.
+pub(crate) async fn finish<F, Fut>(app: &App, request: Request, next: F) -> Response
+where
+    F: FnOnce(Request) -> Fut,
+    Fut: Future<Output = Response>,
+{
     let begun = Instant::now();
     let id = request_id(request.headers());
     let method = method_name(request.method());
@@ -39,7 +42,7 @@ pub(crate) async fn finish(State(app): State<App>, request: Request, next: Next)
     let private = request.uri().path().starts_with("/v1");
 
     let span = tracing::info_span!("request", request_id = %id, method, route, job_id = Empty, model = Empty);
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let mut response = next(request).instrument(span.clone()).await;
 
     let failed = response.status().is_client_error() || response.status().is_server_error();
     if failed && response.extensions().get::<Page>().is_none() {

@@ -3,11 +3,10 @@
 //! Both end in 503 with `Retry-After`: the client did nothing wrong and may come back. A submit
 //! that is cut off here may be committed; its `Idempotency-Key` finds it.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use axum::{
-    extract::{Request, State},
-    middleware::Next,
+    extract::Request,
     response::{IntoResponse as _, Response},
 };
 use config::settings::Settings;
@@ -21,20 +20,16 @@ const WAIT: Duration = Duration::from_secs(65);
 /// A large upload over a slow line.
 const ARRIVAL: Duration = Duration::from_secs(120);
 
-/// What the layer needs. Cheap to clone.
-#[derive(Clone)]
+/// What is needed for it.
 pub(crate) struct Limits {
-    places: Arc<Semaphore>,
+    places: Semaphore,
     patience: Duration,
 }
 
 impl Limits {
     pub(crate) fn new(settings: &Settings) -> Self {
         let places = settings.gateway.concurrency.get().min(Semaphore::MAX_PERMITS);
-        Self {
-            places: Arc::new(Semaphore::new(places)),
-            patience: settings.gateway.request_timeout,
-        }
+        Self { places: Semaphore::new(places), patience: settings.gateway.request_timeout }
     }
 
     /// A request that asks to wait gets its wait on top, and an upload the time to arrive.
@@ -50,14 +45,18 @@ impl Limits {
     }
 }
 
-/// The layer.
-pub(crate) async fn limit(State(limits): State<Limits>, request: Request, next: Next) -> Response {
+/// Lets a request pass if there is a place for it, and cuts it off when its time is over.
+pub(crate) async fn limit<F, Fut>(limits: &Limits, request: Request, next: F) -> Response
+where
+    F: FnOnce(Request) -> Fut,
+    Fut: Future<Output = Response>,
+{
     let Ok(_place) = limits.places.try_acquire() else {
         return Problem::new(Code::Unavailable, "Too many requests are being handled. Try again.")
             .into_response();
     };
     let patience = limits.patience(&request);
-    match tokio::time::timeout(patience, next.run(request)).await {
+    match tokio::time::timeout(patience, next(request)).await {
         Ok(response) => response,
         Err(_) => Problem::new(Code::Unavailable, "This took too long. Try again.").into_response(),
     }

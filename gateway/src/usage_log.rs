@@ -12,8 +12,7 @@ use std::{
 };
 
 use axum::{
-    extract::{FromRequestParts, MatchedPath, Request, State},
-    middleware::Next,
+    extract::{FromRequestParts, MatchedPath, Request},
     response::Response,
 };
 use config::context::Context;
@@ -86,15 +85,19 @@ impl<S: Send + Sync> FromRequestParts<S> for Visit {
     }
 }
 
-/// The layer that notes where a request comes from, and logs it once it is answered.
-pub(crate) async fn log(State(app): State<App>, mut request: Request, next: Next) -> Response {
+/// Notes where a request comes from, and logs it once it is answered.
+pub(crate) async fn log<F, Fut>(app: &App, mut request: Request, next: F) -> Response
+where
+    F: FnOnce(Request, Client, Visit) -> Fut,
+    Fut: Future<Output = Response>,
+{
     let client = Client::of(&request, &app.context.settings.gateway.trusted_proxies);
     let visit = Visit::default();
     request.extensions_mut().insert(client);
     request.extensions_mut().insert(visit.clone());
     let method = method_name(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let response = next.run(request).await;
+    let response = next(request, client, visit.clone()).await;
     // Files, pages and providers' reports are no use of the API.
     let route = route.as_ref().map(MatchedPath::as_str).filter(|route| route.starts_with("/v1"));
     // Of somebody who is too young nothing is kept, not even that they came.

@@ -6,8 +6,7 @@
 //! key carries its own proof.
 
 use axum::{
-    extract::{Request, State},
-    middleware::Next,
+    extract::Request,
     response::{IntoResponse as _, Response},
 };
 use http::{HeaderMap, Method, header};
@@ -18,19 +17,23 @@ use crate::{
     problem::{Code, Problem},
 };
 
-/// The layer.
-pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
+/// Lets a request pass unless it is another site's.
+pub(crate) async fn guard<F, Fut>(app: &App, request: Request, next: F) -> Response
+where
+    F: FnOnce(Request) -> Fut,
+    Fut: Future<Output = Response>,
+{
     let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     let headers = request.headers();
     if safe || headers.contains_key(header::AUTHORIZATION) {
-        return next.run(request).await;
+        return next(request).await;
     }
     let own = app.context.settings.gateway.public_url.as_url();
     if comes_from_elsewhere(headers, own) {
         let detail = "This request was sent by another site's page. Do it on our own page.";
         return Problem::new(Code::CrossSite, detail).into_response();
     }
-    next.run(request).await
+    next(request).await
 }
 
 /// Whether the page that sends this is not below our public URL. The whole origin counts, its scheme too:
