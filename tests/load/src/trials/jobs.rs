@@ -12,12 +12,15 @@ use anyhow::{Context, ensure};
 use tokio::task::JoinSet;
 
 use crate::{
-    cli::JobsArgs,
+    cli::{Backend, JobsArgs},
     closed_loop::call,
     report::Report,
     tenants::{Bench, submit_request},
     trials::rounded,
 };
+
+/// Jobs per second on PostgreSQL with a provider that answers at once.
+const TARGET: f64 = 1000.0;
 
 pub(super) async fn run(args: &JobsArgs, report: &mut Report) -> anyhow::Result<()> {
     let at_once = [("TIKTOMATO__PROVIDERS__DEMO_AT_ONCE", (!args.polled).to_string())];
@@ -38,14 +41,18 @@ pub(super) async fn run(args: &JobsArgs, report: &mut Report) -> anyhow::Result<
         let none = failed["data"].as_array().is_some_and(Vec::is_empty);
         ensure!(none, "a job failed: {}", failed["data"]);
     }
+    let rate = f64::from(args.count) / settled.as_secs_f64();
     report.row(vec![
         ("what", format!("jobs {}", bench.name).into()),
         ("provider", if args.polled { "is polled" } else { "answers at once" }.into()),
         ("count", args.count.into()),
         ("submitted after s", rounded(submitted.as_secs_f64())),
         ("settled after s", rounded(settled.as_secs_f64())),
-        ("jobs per second", rounded(f64::from(args.count) / settled.as_secs_f64())),
+        ("jobs per second", rounded(rate)),
     ]);
+    if args.target.backend == Backend::Postgres && !args.polled && rate < TARGET {
+        report.fail(format!("{rate:.0} jobs/s; {TARGET} are wanted"));
+    }
     Ok(())
 }
 

@@ -1,13 +1,22 @@
 //! Submits accepted per second, and how that compares with PostgreSQL's own rate.
 
+use std::time::Duration;
+
 use crate::{
     cli::SubmitArgs,
     closed_loop::Run,
     pgbench::Yardstick,
     report::Report,
+    stats::Summary,
     tenants::{Bench, submit_request},
     trials::{loop_row, per_second, rounded},
 };
+
+/// Where the targets for PostgreSQL are set: so many connections, so many times pgbench's rate,
+/// and so soon.
+const AT: u16 = 64;
+const RATIO: f64 = 2.0;
+const P99: Duration = Duration::from_millis(20);
 
 pub(super) async fn run(args: &SubmitArgs, report: &mut Report) -> anyhow::Result<()> {
     let mut bench = Bench::prepare(&args.target, &[], report).await?;
@@ -44,6 +53,23 @@ pub(super) async fn run(args: &SubmitArgs, report: &mut Report) -> anyhow::Resul
             row.push(("ratio", rounded(rate / pgbench)));
         }
         report.row(row);
+        if let Some(pgbench) = pgbench
+            && connections == AT
+        {
+            compare(rate / pgbench, Summary::of(&mut tally.latencies), report);
+        }
     }
     Ok(())
+}
+
+fn compare(ratio: f64, times: Option<Summary>, report: &mut Report) {
+    if ratio < RATIO {
+        report.fail(format!(
+            "{ratio:.2} times pgbench's rate at {AT} connections; {RATIO} times is wanted"
+        ));
+    }
+    let p99 = times.map_or(Duration::MAX, |times| times.p99);
+    if p99 >= P99 {
+        report.fail(format!("p99 is {p99:.1?} at {AT} connections; less than {P99:?} is wanted"));
+    }
 }

@@ -26,6 +26,9 @@ use crate::{
 
 const CONNECTIONS: usize = 16;
 
+/// How soon after its end at the provider a job has succeeded, at the median, with callbacks.
+const SOON: Duration = Duration::from_secs(1);
+
 /// Submits all jobs, so many a second, in turn for each tenant.
 pub(super) async fn submit_all(
     bench: &Bench,
@@ -91,6 +94,7 @@ impl Delays {
         Ok(Self { delays, others })
     }
 
+    /// Also says whether callbacks brought the results as soon as they should.
     pub(super) fn row(mut self, report: &mut Report, args: &FlightArgs, peak: f64, polls: f64) {
         let count = self.delays.len();
         let cell = |time: Option<Duration>| time.map_or(serde_json::Value::Null, seconds_of);
@@ -105,5 +109,8 @@ impl Delays {
             ("p99 s", cell(summary.map(|s| s.p99))),
             ("max s", cell(summary.map(|s| s.max))),
         ]);
+        if !args.no_callbacks && summary.is_none_or(|s| s.p50 >= SOON) {
+            report.fail(format!("results are there later than {SOON:?} at the median"));
+        }
     }
 }

@@ -120,11 +120,20 @@ fn usage_rows(report: &mut Report, windows: &[(&str, &Usage)]) {
     }
 }
 
+/// What a worker process may need at most, in KiB.
+const MEMORY_KIB: u64 = 200 * 1024;
+
 fn memory_rows(report: &mut Report, servers: &crate::server::Servers) -> anyhow::Result<()> {
     for process in &servers.processes {
+        let peak = process.memory_kib("VmHWM")?;
+        if process.name == "workers" && peak >= MEMORY_KIB {
+            report.fail(format!(
+                "the workers' memory reached {peak} KiB; less than {MEMORY_KIB} is wanted"
+            ));
+        }
         report.row(vec![
             ("process", process.name.into()),
-            ("peak MiB", mib(process.memory_kib("VmHWM")?)),
+            ("peak MiB", mib(peak)),
             ("at the end MiB", mib(process.memory_kib("VmRSS")?)),
         ]);
     }
