@@ -13,7 +13,7 @@ use crate::{
     limits::limits,
 };
 
-distributed!(a_crowd_delays_nobody_else, the_queue_stays_small);
+distributed!(a_crowd_delays_nobody_else, the_queue_stays_small, no_tenant_has_more_than_its_slots);
 
 const CROWD: usize = 10_000;
 const CLIENTS: usize = 64;
@@ -91,6 +91,43 @@ async fn the_queue_stays_small() {
     cluster.start_all().await;
     for (n, id) in ids.iter().enumerate() {
         tenants[n % TENANTS].until(id, "succeeded").await;
+    }
+    cluster.finish().await;
+}
+
+const SLOTS: i64 = 20;
+
+/// However many processes dispatch at once, and although there is room for more.
+async fn no_tenant_has_more_than_its_slots() {
+    let options = Options { gateways: 3, schedulers: 2, ..Options::default() };
+    let mut cluster = Cluster::start(Backend::Distributed, options).await;
+    cluster.kill("workers");
+    let tenants = [(); 3].map(|()| cluster.user(10_000));
+    let database = cluster.database().await;
+    let submit = async |n: usize| {
+        let base = cluster.base_of(n / 3 % 3);
+        Api { base, ..tenants[n % 3].clone() }.submit(&json!({"seed": n})).await
+    };
+    let first = futures::future::join_all((0..120).map(&submit)).await;
+    let dispatched = "SELECT CAST(sum(dispatched) AS bigint) AS n FROM workspaces";
+    eventually("all slots are used", async || {
+        (database.number(dispatched).await >= 3 * SLOTS).then_some(())
+    })
+    .await;
+    // Each of these lets its gateway look again for what may be dispatched.
+    let more = futures::future::join_all((120..180).map(&submit)).await;
+    let held = "SELECT count(*) AS n FROM jobs WHERE dispatched_at IS NOT NULL";
+    assert_eq!(database.number(held).await, 3 * SLOTS);
+    for (bound, of) in [("max", "most"), ("min", "fewest")] {
+        let text = format!(
+            "SELECT CAST({bound}(dispatched) AS bigint) AS n FROM workspaces WHERE dispatched > 0"
+        );
+        assert_eq!(database.number(&text).await, SLOTS, "the {of} that a tenant has");
+    }
+    database.close().await;
+    cluster.start_all().await;
+    for (n, id) in first.iter().chain(&more).enumerate() {
+        tenants[n % 3].until(id, "succeeded").await;
     }
     cluster.finish().await;
 }
