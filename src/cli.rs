@@ -97,6 +97,7 @@ async fn migrate(files: &Files, step: Migrate) -> Result<ExitCode> {
     let db = start::connect(&settings).await?;
     match step {
         Migrate::Up => {
+            db.check_version().await?;
             let applied = migration::up(db.write()).await?;
             say(&format!("{applied} migration(s) applied"));
         }

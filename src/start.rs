@@ -147,8 +147,9 @@ pub(crate) async fn connect(settings: &Settings) -> Result<Db> {
     Ok(db)
 }
 
-/// Refuses an older or newer schema.
+/// Refuses a server that is too old, and an older or newer schema.
 pub(crate) async fn check_schema(db: &Db) -> Result<()> {
+    db.check_version().await?;
     Ok(migration::check(db.write()).await?)
 }
 
@@ -156,6 +157,9 @@ pub(crate) async fn check_schema(db: &Db) -> Result<()> {
 async fn shared(settings: &Settings) -> Result<(Queue, Announcer, Limiter, Rates)> {
     let url = settings.redis.url.as_ref().context("separate processes need redis.url")?;
     let mut queue = RedisQueueSettings::new(url.expose());
+    queue.server.check_version().await?;
+    // A hint whose worker says nothing for as long as a lease lasts has no worker.
+    queue.claim_window = settings.workers.lease;
     queue.prefix.clone_from(&settings.redis.prefix);
     let announcer = Announcer::redis(queue.server.clone(), &settings.redis.prefix)?;
     let limiter = Limiter::redis(queue.server.clone(), &settings.redis.prefix)?;

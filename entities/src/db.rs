@@ -6,6 +6,7 @@
 //! [`BUSY_TIMEOUT`]. On Postgres both are the same pool.
 
 mod scrub;
+mod version;
 
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ use sea_orm::{
     DatabaseTransaction, DbErr, RuntimeErr, SqliteTransactionMode, SqlxError, Statement,
     TransactionOptions, TransactionTrait, Value,
 };
+
+pub use version::VersionError;
 
 use crate::Timestamp;
 

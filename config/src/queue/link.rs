@@ -23,7 +23,7 @@ use tokio::{
 
 use super::QueueError;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A peer that vanished without a word is noticed after about this long on an idle connection.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 

@@ -10,6 +10,7 @@ mod backend;
 pub(crate) mod link;
 mod memory;
 mod streams;
+mod version;
 
 use std::{future::Future, sync::Arc};
 
@@ -45,6 +46,12 @@ pub enum QueueError {
     /// Not the address of a Redis.
     #[error("not a usable Redis address: {0}")]
     Address(String),
+    /// It lacks what the queue needs.
+    #[error("Redis {found} is too old; Redis 6.2 or newer, or Valkey, is needed")]
+    TooOld {
+        /// Its version.
+        found: String,
+    },
 }
 
 /// Where hints are pushed and workers find them. A clone is the same queue.
