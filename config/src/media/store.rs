@@ -25,7 +25,7 @@ use entities::job::Kind;
 pub use error::MediaError;
 use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use object_store::{
-    ObjectStore, ObjectStoreExt as _, PutPayload, local::LocalFileSystem, path::Path as ObjectPath,
+    ObjectStore, ObjectStoreExt as _, local::LocalFileSystem, path::Path as ObjectPath,
 };
 use tokio::sync::Semaphore;
 
@@ -155,10 +155,8 @@ impl MediaStore {
     /// # Errors
     /// When not.
     pub async fn probe(&self) -> Result<(), MediaError> {
-        let path = ObjectPath::from(format!("{STAGING}/probe-{}", uuid::Uuid::new_v4().simple()));
-        self.objects.put(&path, PutPayload::from_static(b"probe")).await?;
-        self.objects.delete(&path).await?;
-        Ok(())
+        let path = self.staging.join(format!("probe-{}", uuid::Uuid::new_v4().simple()));
+        put::blocking(move || Ok(place::probe(&path)?)).await
     }
 
     /// What is known of a file.

@@ -24,14 +24,27 @@ pub(super) fn write(staging: &Path, to: &Path, root: &Path, bytes: &[u8]) -> io:
     written
 }
 
+/// Whether a file can be written there now.
+pub(super) fn probe(staging: &Path) -> io::Result<()> {
+    let written = write_staging(staging, b"probe");
+    match fs::remove_file(staging) {
+        Err(error) if written.is_ok() => Err(error),
+        _ => written,
+    }
+}
+
 fn write_staging(staging: &Path, bytes: &[u8]) -> io::Result<()> {
-    let open = || File::create_new(staging);
-    let mut file = match (open(), staging.parent()) {
-        (Err(error), Some(folder)) if error.kind() == io::ErrorKind::NotFound => {
-            fs::create_dir_all(folder)?;
-            open()?
+    let mut tries = 0;
+    let mut file = loop {
+        match (File::create_new(staging), staging.parent()) {
+            (Err(error), Some(folder))
+                if error.kind() == io::ErrorKind::NotFound && tries < TRIES =>
+            {
+                tries += 1;
+                fs::create_dir_all(folder)?;
+            }
+            (file, _) => break file?,
         }
-        (file, _) => file?,
     };
     file.write_all(bytes)?;
     file.sync_data()

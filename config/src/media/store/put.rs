@@ -282,7 +282,7 @@ fn keep(small: &Small, place: &Place) -> Option<Thumbnail> {
 }
 
 /// Does work that blocks.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, MediaError> + Send + 'static,
 ) -> Result<T, MediaError> {
     let done = tokio::task::spawn_blocking(work).await;

@@ -3,6 +3,7 @@ use std::io::Cursor;
 use entities::ids::JobId;
 use futures::{Stream, stream};
 use image::{DynamicImage, ImageFormat};
+use object_store::PutPayload;
 use sha2::{Digest as _, Sha256};
 
 use super::*;
@@ -162,6 +163,28 @@ async fn a_source_that_falls_silent_is_given_up() {
     let error = f.store.put(&f.key, Box::pin(silent), PutLimits::image()).await.unwrap_err();
     assert!(matches!(error, MediaError::Source(_)));
     assert_eq!(f.files(), 0);
+}
+
+/// Processes that start at the same moment, and delete what lies there besides: a deletion takes
+/// folders away that it leaves empty.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_can_probe_at_once() {
+    let f = fixture();
+    let many = (0..8).map(|number| {
+        let store = f.store.clone();
+        tokio::spawn(async move {
+            for round in 0..50 {
+                store.probe().await.unwrap();
+                let path = ObjectPath::from(format!("{STAGING}/other-{number}-{round}"));
+                // Whether that one is lucky is not asked here.
+                drop(store.objects.put(&path, PutPayload::from_static(b"x")).await);
+                drop(store.objects.delete(&path).await);
+            }
+        })
+    });
+    for one in futures::future::join_all(many).await {
+        one.unwrap();
+    }
 }
 
 #[tokio::test]
