@@ -122,6 +122,7 @@ fn check_config(files: &Files) -> ExitCode {
             say(&settings.describe());
             let missing = start::not_offered(&settings, &catalogue)
                 .into_iter()
+                .chain(start::handovers(&settings, &catalogue))
                 .chain(start::not_set_up(&settings))
                 .chain(start::unconfirmed(&catalogue));
             for sentence in missing {

@@ -1,5 +1,7 @@
 //! From settings to running handles.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result, bail};
 use config::{
     announce::Announcer,
@@ -7,6 +9,7 @@ use config::{
     catalogue::Catalogue,
     clock::Clock,
     context::{Context, Parts},
+    handover::Handover,
     limiter::Limiter,
     mail::Mailer,
     media::{MediaLinks, MediaStore},
@@ -18,7 +21,7 @@ use config::{
     shutdown::Shutdown,
     telemetry::{self, Metrics},
 };
-use entities::Db;
+use entities::{Db, catalogue::ModelId};
 
 use crate::cli::Files;
 
@@ -76,6 +79,35 @@ pub(crate) fn not_offered(settings: &Settings, catalogue: &Catalogue) -> Vec<Str
         )),
     };
     models.iter().filter_map(told).collect()
+}
+
+/// How media of inputs reaches providers that cannot follow our links, and which routes it cannot
+/// reach at all: one sentence for each provider and way.
+pub(crate) fn handovers(settings: &Settings, catalogue: &Catalogue) -> BTreeSet<String> {
+    let models = catalogue.list().filter(|model| model.takes_media());
+    let routes = models.flat_map(|model| model.routes().map(move |route| (model.id(), route)));
+    let told = |(id, (provider, model)): (&ModelId, (&str, &str))| {
+        let way = match settings.handover(provider, model) {
+            _ if provider == "demo" || !is_offered(settings, provider) => return None,
+            Handover::Link => return None,
+            Handover::Never => {
+                return Some(format!(
+                    "inputs: media cannot be handed to {model} at {provider}, so this route to {id} is not offered"
+                ));
+            }
+            Handover::Data { most } => format!("in the call, at most {most} bytes of a job"),
+            Handover::Upload { most } => format!("uploaded there, at most {most} bytes of a file"),
+        };
+        let why = match settings.inputs.as_bytes {
+            true => "inputs.as_bytes is set".to_owned(),
+            false => format!(
+                "media.public_url {} cannot be called from there",
+                settings.media.public_url
+            ),
+        };
+        Some(format!("inputs: media goes to {provider} as bytes ({way}), because {why}"))
+    };
+    routes.filter_map(told).collect()
 }
 
 /// What an operator should confirm before selling: costs that no page of the provider's confirms.
@@ -182,7 +214,9 @@ pub(crate) fn secrets(settings: &Settings, mode: Mode) -> Result<MasterSecrets> 
 /// Builds and starts everything that the parts share.
 pub(crate) async fn context(files: &Files, settings: Settings, mode: Mode) -> Result<Context> {
     let catalogue = match load_catalogue(files) {
-        Ok(catalogue) => catalogue.offering(|provider| is_offered(&settings, provider)),
+        Ok(catalogue) => catalogue
+            .offering(|provider| is_offered(&settings, provider))
+            .handing_over(|provider, model| settings.handover(provider, model)),
         Err(mistakes) => bail!(mistakes.join("; ")),
     };
     let db = connect(&settings).await?;

@@ -5,12 +5,11 @@
 //! the attempt: only whom we gave the address to can call it. That is enough to look at a job
 //! sooner, and not enough to believe what a callback says: see `Provider::callback` in `workers`.
 
-use std::net::IpAddr;
-
 use entities::ids::AttemptId;
-use url::{Host, Url};
+use url::Url;
 
 use crate::{
+    net::reaches,
     secrets::{MasterSecrets, Purpose},
     settings::BaseUrl,
 };
@@ -46,35 +45,12 @@ impl CallbackLinks {
     /// network calls a loopback or private address, and many services refuse to be given one.
     #[must_use]
     pub fn reachable_from(&self, service: &Url) -> bool {
-        !is_private(self.base.as_url()) || is_private(service)
+        reaches(self.base.as_url(), service)
     }
 }
 
 fn message(provider: &str, attempt: AttemptId) -> Vec<u8> {
     format!("{provider}/{attempt}").into_bytes()
-}
-
-fn is_private(url: &Url) -> bool {
-    match url.host() {
-        None => true,
-        Some(Host::Domain(name)) => name == "localhost" || !name.contains('.'),
-        Some(Host::Ipv4(ip)) => private(IpAddr::V4(ip)),
-        Some(Host::Ipv6(ip)) => private(ip.to_canonical()),
-    }
-}
-
-fn private(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => {
-            ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_unspecified()
-        }
-        IpAddr::V6(ip) => {
-            ip.is_loopback()
-                || ip.is_unspecified()
-                || ip.is_unique_local()
-                || ip.is_unicast_link_local()
-        }
-    }
 }
 
 #[cfg(test)]

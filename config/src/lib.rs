@@ -9,6 +9,7 @@ pub mod catalogue;
 pub mod clock;
 pub mod context;
 pub mod erasure;
+pub mod handover;
 pub mod limiter;
 pub mod mail;
 pub mod media;

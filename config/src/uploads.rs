@@ -126,6 +126,8 @@ pub struct Taken {
     pub id: UploadId,
     /// It was made for this job, so it must be given up if the job is not accepted.
     pub is_new: bool,
+    /// Its size.
+    pub bytes: u64,
 }
 
 /// Turns what a user wrote into an upload of the user's own.
@@ -137,7 +139,8 @@ pub async fn take(context: &Context, owner: Owner, text: &str) -> Result<Taken, 
         let id = text.parse().map_err(|_| TakeError::NoUpload)?;
         let now = context.clock.now();
         let found = uploads::usable(context.db.read(), owner.workspace_id, id, now).await?;
-        return found.map(|_| Taken { id, is_new: false }).ok_or(TakeError::NoUpload);
+        let taken = |found| Taken { id, is_new: false, bytes: size(&found) };
+        return found.map(taken).ok_or(TakeError::NoUpload);
     }
     let scheme = text.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
     let bytes = match scheme.as_deref() {
@@ -152,7 +155,11 @@ pub async fn take(context: &Context, owner: Owner, text: &str) -> Result<Taken, 
     };
     let source = futures::stream::once(async { Ok(bytes) }).boxed();
     let upload = store(context, owner, source).await?;
-    Ok(Taken { id: upload.id, is_new: true })
+    Ok(Taken { id: upload.id, is_new: true, bytes: size(&upload) })
+}
+
+fn size(upload: &tables::uploads::Model) -> u64 {
+    u64::try_from(upload.bytes).unwrap_or(0)
 }
 
 /// Deletes uploads that no job came to use. What fails here is found again when they expire.

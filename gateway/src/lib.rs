@@ -1,8 +1,8 @@
 //! The HTTP API.
 //!
 //! Thin: a handler parses, authenticates, calls one use case and responds. What is asked of the
-//! platform (catalogue, media, settings, metrics) is asked in `platform`; everything that a
-//! client can do wrong ends as one `problem::Problem`.
+//! platform (catalogue, media, settings, metrics) is asked in `platform` and `pricing`; everything
+//! that a client can do wrong ends as one `problem::Problem`.
 //!
 //! | file | what |
 //! |---|---|
@@ -43,6 +43,7 @@ mod models;
 mod openapi;
 mod people;
 mod platform;
+mod pricing;
 mod privacy;
 mod problem;
 mod range;

@@ -14,31 +14,18 @@ use config::{
     uploads::{self, Owner, TakeError},
 };
 use entities::{
-    Credits, Timestamp,
+    Timestamp,
     ids::{AttemptId, UploadId, WorkspaceId},
-    job::Kind,
-    routing::Standing,
     tables,
 };
 use futures::{Stream, stream::BoxStream};
-use http::{HeaderValue, StatusCode, header};
-use serde_json::Value;
+use http::StatusCode;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     models::{ModelBody, Price},
     problem::{Code, FieldError, Problem},
 };
-
-/// A request for a job, checked and priced.
-pub(crate) struct Priced {
-    pub(crate) kind: Kind,
-    pub(crate) pool: String,
-    pub(crate) input: Value,
-    pub(crate) resolved: Value,
-    pub(crate) credits: Credits,
-    pub(crate) outputs_expected: i32,
-}
 
 /// A file of the media store.
 pub(crate) struct File {
@@ -49,75 +36,6 @@ pub(crate) struct File {
 /// Looks a model up by the id that users give.
 pub(crate) fn model<'c>(catalogue: &'c Catalogue, id: &str) -> Option<&'c Model> {
     catalogue.get(&id.parse().ok()?)
-}
-
-/// Checks an input against its model and fills in defaults. Pointers in the errors begin with
-/// `/input`. `prompt_chars` is the operator's own limit, whatever the model takes.
-pub(crate) fn check(
-    model: &Model,
-    input: &Value,
-    prompt_chars: usize,
-) -> Result<Value, Vec<FieldError>> {
-    let input = model.validate(input).map_err(under_input)?;
-    if input["prompt"].as_str().is_some_and(|prompt| prompt.chars().count() > prompt_chars) {
-        let detail = format!("must have at most {prompt_chars} characters");
-        return Err(vec![FieldError::new("/input/prompt", detail)]);
-    }
-    Ok(input)
-}
-
-/// Refuses a model whose every route an operator has switched off. One whose routes only fail at
-/// the moment is taken: its jobs wait for them.
-pub(crate) fn offered(context: &Context, model: &Model) -> Result<(), Problem> {
-    if model.routes().any(|(provider, name)| !context.routes.is_off(provider, name)) {
-        return Ok(());
-    }
-    let detail = "The model is switched off at the moment. Try again later, or use another one.";
-    let later = HeaderValue::from_static("60");
-    Err(Problem::new(Code::ModelUnavailable, detail).with_header(header::RETRY_AFTER, later))
-}
-
-/// Prices a valid input. Routes that cannot be called at the moment come last, so that the job
-/// begins where it can be made. What no offered provider makes for the price is refused, and an
-/// operator is told: another provider's key, or another price, is missing.
-pub(crate) fn price(context: &Context, model: &Model, input: Value) -> Result<Priced, Problem> {
-    let invalid = |errors| Problem::invalid(under_input(errors));
-    let mut resolved = model.resolve(&input).map_err(invalid)?;
-    let held = resolved.credits;
-    if !resolved.routes.iter().any(|route| route.fits(held)) {
-        tracing::error!(model = %model.id(), %held, "no route is covered by the price");
-        context.metrics.job_not_covered(model.id().as_str());
-        let detail = "Nobody makes this at its price at the moment. Try another input or model.";
-        return Err(Problem::new(Code::ModelUnavailable, detail));
-    }
-    resolved.routes.sort_by_key(|route| {
-        let standing = context.routes.standing(&route.provider, &route.provider_model);
-        let shut = match standing {
-            // Somebody has to try the one that is half open.
-            Standing::Ready | Standing::HalfOpen => 0,
-            Standing::Shut(_) => 1,
-            Standing::Off => 2,
-        };
-        (!route.fits(held), shut)
-    });
-    let no_route =
-        || Problem::invalid(vec![FieldError::new("/model", "has no provider at the moment")]);
-    Ok(Priced {
-        kind: model.kind(),
-        pool: resolved.routes.first().ok_or_else(no_route)?.pool.clone(),
-        credits: resolved.credits,
-        outputs_expected: i32::try_from(resolved.outputs).unwrap_or(i32::MAX),
-        resolved: serde_json::to_value(&resolved)
-            .map_err(|_| Problem::invalid(vec![FieldError::new("/input", "cannot be stored")]))?,
-        input,
-    })
-}
-
-fn under_input(errors: Vec<config::catalogue::InputError>) -> Vec<FieldError> {
-    errors
-        .into_iter()
-        .map(|error| FieldError::new(format!("/input{}", error.pointer), error.detail))
-        .collect()
 }
 
 /// Every model, as users see them.

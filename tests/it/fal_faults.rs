@@ -37,9 +37,14 @@ pub(crate) struct Scene {
 
 impl Scene {
     pub(crate) async fn new(backend: Backend) -> Self {
+        Self::with(backend, Vec::new()).await
+    }
+
+    /// With more settings.
+    pub(crate) async fn with(backend: Backend, more: Vec<(&'static str, String)>) -> Self {
         let (fal, server) = sim::fal::start().await.unwrap();
         let base = fal.base();
-        let env = vec![
+        let mut env = vec![
             ("FAL_KEY", sim::fal::KEY.to_owned()),
             ("TIKTOMATO__PROVIDERS__FAL_URL", base.clone()),
             ("TIKTOMATO__PROVIDERS__FAL_API_URL", base.clone()),
@@ -52,6 +57,7 @@ impl Scene {
             ("TIKTOMATO__PROVIDERS__FAL_MEDIA_HOSTS", base),
             ("TIKTOMATO__PROVIDERS__FAL_USER_ID", sim::fal::USER.to_owned()),
         ];
+        env.extend(more);
         let worker_args = &["workers", "--pool", "fal=16"];
         let options = Options { env, worker_args, ..Options::default() };
         let cluster = Cluster::start(backend, options).await;

@@ -37,7 +37,7 @@ impl Scene {
     }
 }
 
-async fn judged(database: &Database, verdict: &str, count: i64) {
+pub(crate) async fn judged(database: &Database, verdict: &str, count: i64) {
     let sql = format!("SELECT count(*) AS n FROM callbacks WHERE verdict = '{verdict}'");
     eventually(&format!("{count} callbacks are judged {verdict}"), async || {
         (database.number(&sql).await == count).then_some(())

@@ -72,6 +72,8 @@ mod frozen;
 mod gateways;
 mod given_up;
 mod google;
+mod handover;
+mod handover_limits;
 mod harness;
 mod huggingface;
 mod idempotency;

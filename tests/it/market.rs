@@ -33,11 +33,26 @@ pub(crate) struct Scene {
 
 impl Scene {
     pub(crate) async fn new(backend: Backend, keys: Keys) -> Self {
-        Self::with_models(backend, keys, None).await
+        Self::with(backend, keys, Vec::new()).await
     }
 
     /// With this catalogue instead of the one that is built in.
     pub(crate) async fn with_models(backend: Backend, keys: Keys, models: Option<String>) -> Self {
+        let models = models.into_iter().map(|text| (None, text)).collect();
+        Self::from(backend, keys, Options { models, ..Options::default() }).await
+    }
+
+    /// With more settings.
+    pub(crate) async fn with(
+        backend: Backend,
+        keys: Keys,
+        env: Vec<(&'static str, String)>,
+    ) -> Self {
+        Self::from(backend, keys, Options { env, ..Options::default() }).await
+    }
+
+    /// With other options.
+    pub(crate) async fn from(backend: Backend, keys: Keys, more: Options) -> Self {
         let (hf, hf_server) = sim::huggingface::start(0).await.unwrap();
         let (kie, kie_server) = sim::kie::start(0).await.unwrap();
         let mut env = Vec::new();
@@ -50,16 +65,17 @@ impl Scene {
         if keys != Keys::HuggingFace {
             env.push(("KIE_API_KEY", sim::kie::KEY.to_owned()));
             env.push(("TIKTOMATO__PROVIDERS__KIE_URL", kie.base()));
+            env.push(("TIKTOMATO__PROVIDERS__KIE_UPLOAD_URL", kie.base()));
             env.push(("TIKTOMATO__PROVIDERS__KIE_MEDIA_HOSTS", kie.base()));
         }
+        env.extend(more.env);
         let worker_args: &[&str] = match keys {
             Keys::HuggingFace => &["workers", "--pool", "huggingface=16"],
             Keys::Kie => &["workers", "--pool", "kieai=16"],
             Keys::Both => &["workers", "--pool", "huggingface=16", "--pool", "kieai=16"],
         };
         // Two worker processes, so that what they must share is shared.
-        let models = models.into_iter().map(|text| (None, text)).collect();
-        let options = Options { env, worker_args, workers: 2, models, ..Options::default() };
+        let options = Options { env, worker_args, workers: 2, ..more };
         let cluster = Cluster::start(backend, options).await;
         let user = cluster.user(CREDITS);
         Self { cluster, user, hf, kie, _servers: [hf_server, kie_server] }
@@ -117,7 +133,7 @@ pub(crate) fn outcomes(job: &Value) -> Vec<&str> {
     attempts.iter().map(|attempt| attempt["outcome"].as_str().unwrap()).collect()
 }
 
-fn providers(job: &Value) -> Vec<&str> {
+pub(crate) fn providers(job: &Value) -> Vec<&str> {
     let attempts = job["attempts"].as_array().unwrap();
     attempts.iter().map(|attempt| attempt["provider"].as_str().unwrap()).collect()
 }

@@ -11,7 +11,7 @@ use sim::{
 
 use crate::{
     harness::{Answer, Backend, Cluster, eventually, is_terminal},
-    market::{CREDITS, Keys, QWEN, Scene, outcomes},
+    market::{CREDITS, Keys, QWEN, Scene, outcomes, providers},
 };
 
 on_both!(
@@ -27,13 +27,8 @@ fn maintained() -> Fault {
     Fault::Create(CreateFault::Refuse(Refusal::inside_200(455, "maintenance")))
 }
 
-fn providers(job: &Value) -> Vec<&str> {
-    let attempts = job["attempts"].as_array().unwrap();
-    attempts.iter().map(|attempt| attempt["provider"].as_str().unwrap()).collect()
-}
-
 /// A gauge or counter, summed over all processes; `None`: nobody has it.
-async fn metric(cluster: &Cluster, series: &str) -> Option<i64> {
+pub(crate) async fn metric(cluster: &Cluster, series: &str) -> Option<i64> {
     let mut sum = None;
     for ops in cluster.ops() {
         let answer = Answer::to(cluster.http.get(format!("{ops}/metrics"))).await.unwrap();
@@ -47,7 +42,7 @@ async fn metric(cluster: &Cluster, series: &str) -> Option<i64> {
     sum
 }
 
-async fn metric_becomes(cluster: &Cluster, series: &str, expected: i64) {
+pub(crate) async fn metric_becomes(cluster: &Cluster, series: &str, expected: i64) {
     eventually(&format!("{series} is {expected}"), async || {
         (metric(cluster, series).await == Some(expected)).then_some(())
     })

@@ -35,7 +35,7 @@ pub(crate) fn data_uri(bytes: &[u8]) -> String {
     format!("data:image/png;base64,{}", STANDARD.encode(bytes))
 }
 
-async fn upload(user: &Api, bytes: Vec<u8>) -> Answer {
+pub(crate) async fn upload(user: &Api, bytes: Vec<u8>) -> Answer {
     Answer::to(user.request(Method::POST, "/v1/uploads").body(bytes)).await.unwrap()
 }
 
@@ -205,7 +205,7 @@ async fn a_job_uses_what_was_handed_in(backend: Backend) {
 }
 
 /// A server on loopback that counts its visitors and always shows the same picture.
-fn gallery(bytes: Vec<u8>) -> (SocketAddr, Arc<AtomicUsize>) {
+pub(crate) fn gallery(bytes: Vec<u8>) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (address, visits) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
     let counted = Arc::clone(&visits);

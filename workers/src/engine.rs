@@ -47,6 +47,8 @@ pub(crate) enum WorkError {
     InputGone,
     #[error("the media of the job's input cannot be read: {0}")]
     Media(#[from] MediaError),
+    #[error("the media of the job's input was not handed to the provider: {0}")]
+    NotHandedOver(Refusal),
     #[error("the job has no attempt")]
     NoAttempt,
 }
@@ -188,8 +190,20 @@ impl Engine {
     ) -> Result<Call, WorkError> {
         let mut call = self.bare_call(job, attempt)?;
         let route = route(job, attempt.route)?;
-        self.readable(job, &mut call.input, &route.media).await?;
+        self.readable(job, &route, &mut call.input).await?;
         Ok(call)
+    }
+
+    /// The same for looks at it: its media is handed over again only to who reads it again.
+    pub(crate) async fn call_again(
+        &self,
+        job: &jobs::Model,
+        attempt: &attempts::Model,
+    ) -> Result<Call, WorkError> {
+        match self.provider.rereads_input() {
+            true => self.call(job, attempt).await,
+            false => self.bare_call(job, attempt),
+        }
     }
 
     /// The same with the ids of uploads in place of media.

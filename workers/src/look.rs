@@ -57,7 +57,7 @@ impl Engine {
         attempt: attempts::Model,
     ) -> Result<(), WorkError> {
         let accepted = accepted_of(&attempt).ok_or(WorkError::NoAttempt)?;
-        let call = self.call(&job, &attempt).await?;
+        let call = self.call_again(&job, &attempt).await?;
         let overdue = job.run_deadline.is_some_and(|deadline| deadline < self.now());
         if overdue || (job.cancel_requested && !job.cancel_sent) {
             let cancel = self.repeat("cancel", || self.provider.cancel(&call, &accepted));
@@ -114,7 +114,7 @@ impl Engine {
     }
 
     /// Asks the provider what is safe to ask again.
-    async fn repeat<T, A: Future<Output = Result<T, Refusal>>>(
+    pub(crate) async fn repeat<T, A: Future<Output = Result<T, Refusal>>>(
         &self,
         operation: &'static str,
         mut ask: impl FnMut() -> A,
@@ -211,7 +211,7 @@ impl Engine {
         let Some(accepted) = accepted else {
             return self.media_lost(job, attempt).await;
         };
-        let call = self.call(job, attempt).await?;
+        let call = self.call_again(job, attempt).await?;
         let Some(polled) = self.poll(job, &call, &accepted).await else { return Ok(()) };
         match polled {
             Ok(Polled::Finished(finished)) => self.store(job, attempt, finished).await,

@@ -69,6 +69,10 @@ impl Engine {
                 let ending = Ending::Failed(input_gone());
                 return self.end(job, attempt, AttemptOutcome::Rejected, ending).await.map(drop);
             }
+            Err(WorkError::NotHandedOver(refusal)) => {
+                self.report_submit(attempt, Some(&refusal));
+                return self.refused(job, attempt, &refusal, admitted).await;
+            }
             call => call?,
         };
         if lease_remaining(lease) <= timeout + policy::LEASE_MARGIN {

@@ -25,6 +25,8 @@ pub use file::CatalogueMistake;
 pub use input::InputError;
 use route::Route;
 
+use crate::handover::Handover;
+
 /// The models, by id.
 #[derive(Debug)]
 pub struct Catalogue {
@@ -81,6 +83,20 @@ impl Catalogue {
             model.routes.retain(|route| offers(route.provider()));
             !model.routes.is_empty()
         });
+        self
+    }
+
+    /// Leaves out the routes that media cannot be handed to, of models that take some, and the
+    /// models that have no route left.
+    #[must_use]
+    pub fn handing_over(mut self, way: impl Fn(&str, &str) -> Handover) -> Self {
+        for model in self.models.values_mut().filter(|model| model.takes_media()) {
+            let ways: Vec<Handover> =
+                model.routes().map(|(provider, name)| way(provider, name)).collect();
+            let mut ways = ways.into_iter();
+            model.routes.retain(|_| ways.next() != Some(Handover::Never));
+        }
+        self.models.retain(|_, model| !model.routes.is_empty());
         self
     }
 
@@ -194,6 +210,12 @@ impl Model {
     #[must_use]
     pub fn media_pointers(&self, input: &Value) -> Vec<String> {
         media::pointers(&self.schema, input)
+    }
+
+    /// Whether its input can hold media.
+    #[must_use]
+    pub fn takes_media(&self) -> bool {
+        !media::fields(&self.schema).is_empty()
     }
 
     /// Prices a valid input and maps it for every route.

@@ -28,7 +28,7 @@ use reqwest::{
 };
 use url::{Host, Url};
 
-use address::is_public;
+pub(super) use address::is_public;
 
 /// The most redirects that are followed.
 const REDIRECTS: usize = 3;
@@ -205,7 +205,7 @@ fn checked_length(url: &str) -> Result<&str, GuardedError> {
 }
 
 /// Whether the name can be one of the Internet's, whatever its addresses are.
-fn is_outer_name(name: &str) -> bool {
+pub(super) fn is_outer_name(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
     let Some((_, last)) = name.rsplit_once('.') else { return false };
     // A last part of digits would be an address, which the URL's parser reads as one.

@@ -8,6 +8,7 @@
 //! | `guarded` | what users point to, never in our own networks |
 //! | `origins` | which places are allowed |
 //! | `plain` | one guarded request, for libraries that bring a protocol |
+//! | `reach` | who can call an address of ours |
 //! | `retry_after` | when a busy service wants to be asked again |
 //!
 //! Nothing is stored. What can fail is in [`Unanswered`] and [`FetchError`].
@@ -17,6 +18,7 @@ mod fetch;
 mod guarded;
 mod origins;
 mod plain;
+mod reach;
 mod retry_after;
 #[cfg(test)]
 mod tests;
@@ -26,4 +28,5 @@ pub use fetch::{FetchError, Fetcher};
 pub use guarded::{Allowed, FetchLimits, Guarded, GuardedError};
 pub use origins::Origins;
 pub use plain::Plain;
+pub use reach::reaches;
 pub use retry_after::{busy_for, retry_after};

@@ -3,6 +3,7 @@
 //! Nothing here reads the environment by itself: it is a parameter. Loading finds every mistake,
 //! not only the first, and no mistake and no description ever repeats a secret.
 
+mod inputs;
 mod layers;
 mod mistake;
 mod outside;
@@ -21,13 +22,14 @@ use std::{collections::BTreeMap, net::SocketAddr, path::Path};
 
 use serde::Serialize;
 
+pub use inputs::Inputs;
 pub use mistake::{Mistake, Place};
 pub use outside::{ClockSettings, Data, Database, Log, LogFormat, Media, Redis, Secrets, Stripe};
 pub use people::{Accounts, Google, Mail};
 pub use pools::Pools;
 pub use providers::{Offer, Providers};
 pub use proxies::TrustedProxies;
-pub use sections::{Demo, Gateway, Inputs, Limits, Ops, Retention, Scheduler, Submit, Workers};
+pub use sections::{Demo, Gateway, Limits, Ops, Retention, Scheduler, Submit, Workers};
 pub use urls::{BaseUrl, DatabaseKind, DatabaseUrl, RedisUrl};
 
 /// The built-in values, as the file that an operator can read.

@@ -49,6 +49,8 @@ pub struct Providers {
     pub kie_webhook_key: Option<SecretString>,
     /// kie.ai's API.
     pub kie_url: BaseUrl,
+    /// Where kie.ai takes files.
+    pub kie_upload_url: BaseUrl,
     /// Where media of kie.ai is.
     pub kie_media_hosts: Origins,
 }
@@ -97,6 +99,7 @@ impl Providers {
         let kie_api_key = reader.secret("providers.kie_api_key");
         let kie_webhook_key = reader.secret("providers.kie_webhook_key");
         let kie_url = reader.required("providers.kie_url", str::parse);
+        let kie_upload_url = reader.required("providers.kie_upload_url", str::parse);
         let kie_media_hosts = origins(reader, "providers.kie_media_hosts");
         Some(Self {
             demo_at_once: demo_at_once?,
@@ -114,6 +117,7 @@ impl Providers {
             kie_api_key: kie_api_key?,
             kie_webhook_key: kie_webhook_key?,
             kie_url: kie_url?,
+            kie_upload_url: kie_upload_url?,
             kie_media_hosts: kie_media_hosts?,
         })
     }

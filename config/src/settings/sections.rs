@@ -19,8 +19,6 @@ use super::{
     shown,
     urls::BaseUrl,
 };
-use crate::net::Allowed;
-
 const ADDRESS: &str = "an IP address and a port, such as 127.0.0.1:8080";
 
 /// The HTTP API.
@@ -165,46 +163,6 @@ impl Submit {
         let max_batch = reader.number("submit.max_batch", 1..=1_000).and_then(NonZeroUsize::new);
         let queue = reader.number("submit.queue", 1..=1_000_000).and_then(NonZeroUsize::new);
         Some(Self { max_batch: max_batch?, queue: queue? })
-    }
-}
-
-/// What users point to.
-#[derive(Debug, Clone, Serialize)]
-pub struct Inputs {
-    /// Private addresses that are fetched from all the same.
-    pub allow_private: Vec<SocketAddr>,
-}
-
-impl Inputs {
-    pub(super) fn read(reader: &mut Reader) -> Option<Self> {
-        let (words, place) = reader.list("inputs.allow_private")?;
-        let parsed = words.iter().map(|word| word.parse()).collect::<Result<Vec<SocketAddr>, _>>();
-        match parsed {
-            Ok(allow_private) => Some(Self { allow_private }),
-            Err(_) => {
-                let expected = "must be a list of IP addresses with ports, such as 10.0.0.7:9000";
-                reader.bad("inputs.allow_private", place, expected);
-                None
-            }
-        }
-    }
-
-    /// The same for the client.
-    #[must_use]
-    pub fn allowed(&self) -> Allowed {
-        self.allow_private.iter().copied().collect()
-    }
-
-    /// What an operator should think about.
-    #[must_use]
-    pub fn warning(&self) -> Option<String> {
-        let addresses: Vec<String> = self.allow_private.iter().map(ToString::to_string).collect();
-        (!addresses.is_empty()).then(|| {
-            format!(
-                "inputs.allow_private opens {} to everyone who may submit a job",
-                addresses.join(", ")
-            )
-        })
     }
 }
 

@@ -66,6 +66,11 @@ impl Media {
         })
     }
 
+    /// How large the files are, in the order in which the input names them.
+    pub(super) fn sizes(&self) -> Vec<u64> {
+        self.taken.iter().map(|taken| taken.bytes).collect()
+    }
+
     /// The uploads, each once.
     pub(super) fn ids(&self) -> Vec<UploadId> {
         let mut ids: Vec<UploadId> = self.taken.iter().map(|taken| taken.id).collect();

@@ -25,8 +25,8 @@ use crate::{
     extract::{Parameters, idempotency_key},
     finish,
     json::StrictJson,
-    models,
-    platform::{self, Priced},
+    models, platform,
+    pricing::{self, Priced},
     problem::{Code, Problem, ProblemBody},
     usage_log::Visit,
 };
@@ -82,7 +82,13 @@ pub(crate) async fn submit(
         covered(&app, caller, priced.credits).await?;
         let owner = Owner { workspace_id: caller.workspace_id, made_for_job: true, expires_at };
         media = Media::take(&app, owner, model, &mut priced.input).await?;
-        priced = price(&app, model, priced.input)?;
+        priced = match price(&app, model, priced.input, &media.sizes()) {
+            Ok(priced) => priced,
+            Err(too_large) => {
+                media.give_up(&app).await;
+                return Err(too_large);
+            }
+        };
     }
     let times = (app.context.clock.now(), expires_at);
     let job = new_job(caller, request, priced, &media, key, times);
@@ -115,8 +121,8 @@ pub(crate) async fn submit(
 fn prepare<'a>(app: &'a App, request: &JobRequest) -> Result<(&'a Model, Priced), Problem> {
     let model = model(app, request)?;
     let input = check(app, model, request)?;
-    platform::offered(&app.context, model)?;
-    let priced = price(app, model, input)?;
+    pricing::offered(&app.context, model)?;
+    let priced = price(app, model, input, &[])?;
     Ok((model, within_limit(request, priced)?))
 }
 
@@ -170,9 +176,9 @@ pub(crate) async fn quote(
     let request = JobRequest::read(body, platform::retention(&app.context))?;
     let model = model(&app, &request)?;
     let input = check(&app, model, &request)?;
-    platform::offered(&app.context, model)?;
+    pricing::offered(&app.context, model)?;
     visit.model(&request.model);
-    Ok(Json(Quote { credits: price(&app, model, input)?.credits.0 }))
+    Ok(Json(Quote { credits: price(&app, model, input, &[])?.credits.0 }))
 }
 
 fn model<'a>(app: &'a App, request: &JobRequest) -> Result<&'a Model, Problem> {
@@ -182,11 +188,12 @@ fn model<'a>(app: &'a App, request: &JobRequest) -> Result<&'a Model, Problem> {
 /// The input, checked and filled in.
 fn check(app: &App, model: &Model, request: &JobRequest) -> Result<Value, Problem> {
     let prompt_chars = app.context.settings.limits.prompt_chars;
-    platform::check(model, &request.input, prompt_chars).map_err(Problem::invalid)
+    pricing::check(model, &request.input, prompt_chars).map_err(Problem::invalid)
 }
 
-fn price(app: &App, model: &Model, input: Value) -> Result<Priced, Problem> {
-    platform::price(&app.context, model, input)
+/// Its price, and its ways for media of these sizes.
+fn price(app: &App, model: &Model, input: Value, sizes: &[u64]) -> Result<Priced, Problem> {
+    pricing::price(&app.context, model, input, sizes)
 }
 
 /// Checks the user's limit.

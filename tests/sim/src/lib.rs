@@ -6,6 +6,7 @@
 //! | `serve` | HTTP/1 on loopback; an answer can be lost |
 //! | `tls` | certificates for clients that insist on TLS |
 //! | `faults` | rules: what goes wrong, for which request, how often |
+//! | `input` | the files of an input, read as a model reads them |
 //! | `record` | every accepted request and what it costs |
 //! | `admin` | looking at what a simulator did, and telling it what to do |
 //! | `media` | pictures and short films |
@@ -22,6 +23,7 @@ pub mod fal;
 pub mod faults;
 pub mod google;
 pub mod huggingface;
+pub mod input;
 pub mod kie;
 pub mod media;
 pub mod record;

@@ -67,7 +67,7 @@ impl Place {
 async fn main() -> Result<()> {
     match Arguments::parse().service {
         Service::Huggingface { place } => {
-            let (sim, server) = sim::huggingface::start_behind(place.door().await?);
+            let (sim, server) = sim::huggingface::start_behind(place.door().await?)?;
             say(&format!(
                 "Hugging Face is simulated at {base}\n\n\
                  HF_TOKEN={token} TIKTOMATO__PROVIDERS__HF_URL={base} \
@@ -84,6 +84,7 @@ async fn main() -> Result<()> {
             say(&format!(
                 "kie.ai is simulated at {base}\n\n\
                  KIE_API_KEY={key} TIKTOMATO__PROVIDERS__KIE_URL={base} \
+                 TIKTOMATO__PROVIDERS__KIE_UPLOAD_URL={base} \
                  TIKTOMATO__PROVIDERS__KIE_MEDIA_HOSTS={base} cargo run\n\n\
                  What it accepted: {base}/admin/requests",
                 base = sim.base(),

@@ -9,6 +9,8 @@ use http::{HeaderMap, header};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::input::FileRead;
+
 /// A request that the service accepted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
@@ -18,6 +20,9 @@ pub struct Entry {
     pub model: String,
     /// What was sent.
     pub input: Value,
+    /// The files of it that were read.
+    #[serde(default)]
+    pub files: Vec<FileRead>,
     /// The header that let it in, as it was sent.
     pub authorization: String,
     /// Where the service was asked to report to.

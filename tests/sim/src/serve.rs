@@ -90,6 +90,9 @@ impl Drop for Server {
     }
 }
 
+/// The largest body that is read: some megabytes of a file, in base64.
+pub(crate) const LARGEST_BODY: usize = 16 * 1024 * 1024;
+
 /// Takes a port; 0 takes any.
 ///
 /// # Errors

@@ -10,16 +10,17 @@ pub mod demo;
 pub mod fal;
 pub mod huggingface;
 pub mod kie;
+mod media;
 
 use std::{num::NonZeroU32, time::Duration};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use config::net::{Origins, Unanswered};
 use entities::{Timestamp, ids::AttemptId, job::Usage, privacy::CopyFate};
-use futures::stream::BoxStream;
 use http::HeaderMap;
 use url::Url;
+
+pub use media::{Artifact, ArtifactSource, Finished, InputFile};
 
 use crate::retry::Retries;
 
@@ -58,48 +59,6 @@ pub enum Submitted {
     Accepted(Accepted),
     /// The result came at once.
     Finished(Finished),
-}
-
-/// A finished result.
-#[derive(Debug)]
-pub struct Finished {
-    /// The media, in order.
-    pub artifacts: Vec<Artifact>,
-    /// What the provider says that it used.
-    pub usage: Usage,
-}
-
-/// One media file at the provider.
-pub struct Artifact {
-    /// What the provider says that it is; checked against the bytes.
-    pub content_type: Option<String>,
-    /// Where its bytes come from.
-    pub source: ArtifactSource,
-}
-
-/// Where a file's bytes come from.
-pub enum ArtifactSource {
-    /// They came with the answer.
-    Bytes(Bytes),
-    /// They are read from here, if it is one of [`Provider::media_origins`].
-    Url(Url),
-    /// They are produced as they are read.
-    Stream(BoxStream<'static, std::io::Result<Bytes>>),
-}
-
-impl std::fmt::Debug for Artifact {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let source = match &self.source {
-            ArtifactSource::Bytes(bytes) => format!("{} bytes", bytes.len()),
-            // Its path may be all that protects the file.
-            ArtifactSource::Url(url) => format!("at {}", url.origin().ascii_serialization()),
-            ArtifactSource::Stream(_) => "stream".to_owned(),
-        };
-        f.debug_struct("Artifact")
-            .field("content_type", &self.content_type)
-            .field("source", &source)
-            .finish()
-    }
 }
 
 /// What a look at a running call showed.
@@ -235,10 +194,19 @@ pub trait Provider: Send + Sync + 'static {
         true
     }
 
-    /// Whether media of the input comes as `data:` URIs instead of links: for a provider that runs
-    /// here and fetches nothing.
-    fn takes_bytes(&self) -> bool {
+    /// Whether looks need the input again, with its media: for a provider that runs here and keeps
+    /// nothing.
+    fn rereads_input(&self) -> bool {
         false
+    }
+
+    /// Puts a file where the provider keeps it for a while, for a call to come; answers with its
+    /// place. Nothing is bought by that, and it is safe to repeat.
+    ///
+    /// # Errors
+    /// When it was not taken, or the provider takes none.
+    async fn upload(&self, _file: &InputFile) -> Result<Url, Refusal> {
+        Err(Refusal::Unavailable("the provider takes no files".to_owned()))
     }
 
     /// How often all processes together may look at calls within a second, where the provider says.

@@ -36,7 +36,7 @@ const CLOSED_V6: [(Ipv6Addr, u32); 5] = [
 ];
 
 /// Whether the address belongs to a machine of the public Internet.
-pub(super) fn is_public(address: IpAddr) -> bool {
+pub(in crate::net) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(ip) => !CLOSED_V4.iter().any(|(network, bits)| {
             let mask = u32::MAX << (32 - bits);

@@ -5,7 +5,7 @@ use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
 use axum::{
     Router,
     body::{Body, Bytes},
-    extract::{Path, Query, State},
+    extract::{DefaultBodyLimit, Path, Query, State},
     response::{IntoResponse as _, Response},
     routing::{delete, get},
 };
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     record::{Entry, authorization},
-    serve::lost,
+    serve::{LARGEST_BODY, lost},
 };
 
 pub(super) fn router(fal: Fal) -> Router {
@@ -30,6 +30,8 @@ pub(super) fn router(fal: Fal) -> Router {
         .route("/v1/models/requests/{id}/payloads", delete(forget))
         .nest("/admin", admin::router())
         .fallback(queue)
+        // An input may hold a file.
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .with_state(fal)
 }
 
@@ -178,6 +180,7 @@ async fn submit(
         id: request.id.clone(),
         model: model.to_owned(),
         input,
+        files: Vec::new(),
         authorization: authorization(headers),
         callback: request.callback.clone(),
         ended: None,

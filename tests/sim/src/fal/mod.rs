@@ -132,6 +132,15 @@ impl Fal {
         }
     }
 
+    /// Ends the requests with these words in their prompt, and returns when they have ended.
+    pub async fn finish_one(&self, words: &str) {
+        let all: Vec<Arc<Request>> = self.requests().values().cloned().collect();
+        for request in all.iter().filter(|request| request.text.contains(words)) {
+            request.release();
+            request.ended().await;
+        }
+    }
+
     /// Every result is gone.
     pub fn expire(&self) {
         for request in self.requests().values() {

@@ -13,7 +13,10 @@ use super::{
     request::{Outcome, Request},
     webhook,
 };
-use crate::media::{self, Media};
+use crate::{
+    input::{self, Unreadable},
+    media::{self, Media},
+};
 
 /// The longest that a simulated run waits for anything.
 const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
@@ -131,9 +134,7 @@ async fn make(fal: &Fal, request: &Request, faults: Faults) -> Ended {
         let units = if failure.status < 500 { 0.5 } else { 0.0 };
         return (Outcome::Error(failure, told), Vec::new(), units, "failed");
     }
-    if let Some(url) = input_file(&request.input)
-        && let Err(failure) = read_input(fal, url).await
-    {
+    if let Err(failure) = read_input(fal, request).await {
         return (Outcome::Error(failure, true), Vec::new(), 0.0, "failed");
     }
     let (files, units) = match media_of(request, faults.black) {
@@ -153,23 +154,29 @@ async fn make(fal: &Fal, request: &Request, faults: Faults) -> Ended {
     (Outcome::Output(output), files, units, "succeeded")
 }
 
-fn input_file(input: &Value) -> Option<&str> {
-    input["image_url"].as_str().or_else(|| input["image_urls"][0].as_str())
-}
-
-/// A model reads the file that it is to change.
-async fn read_input(fal: &Fal, url: &str) -> Result<(), Failure> {
-    let failed = |kind: &str| {
-        let mut failure = Failure::list(422, kind, "Failed to load the image.");
-        failure.body["detail"][0]["loc"] = json!(["body", "image_url"]);
+/// A model reads the files that it is to work on.
+async fn read_input(fal: &Fal, request: &Request) -> Result<(), Failure> {
+    let failed = |field: &str, kind: &str, words: &str| {
+        let mut failure = Failure::list(422, kind, words);
+        failure.body["detail"][0]["loc"] = json!(["body", field]);
         failure
     };
-    let answer = fal.0.client.get(url).send().await.map_err(|_| failed("file_download_error"))?;
-    if !answer.status().is_success() {
-        return Err(failed("file_download_error"));
+    if input::wants_picture(&request.model) && input::places(&request.input).is_empty() {
+        return Err(failed("image_url", "missing", "Field required"));
     }
-    let bytes = answer.bytes().await.map_err(|_| failed("file_download_error"))?;
-    image::guess_format(&bytes).map(drop).map_err(|_| failed("image_load_error"))
+    let read =
+        input::read(&fal.0.client, &request.input).await.map_err(|(field, unreadable)| {
+            match unreadable {
+                Unreadable::NotFetched => {
+                    failed(&field, "file_download_error", "Failed to download the file.")
+                }
+                Unreadable::NoPicture => {
+                    failed(&field, "image_load_error", "Failed to load the image.")
+                }
+            }
+        })?;
+    fal.0.record.change(&request.id, |entry| entry.files = read);
+    Ok(())
 }
 
 fn is_video(model: &str) -> bool {

@@ -25,6 +25,7 @@ use std::{
 
 use self::{fault::Fault, run::Run};
 use crate::{
+    admin::reporter,
     faults::Rules,
     record::{Entry, Record},
     serve::{self, Door, Server},
@@ -55,6 +56,8 @@ struct Inner {
     held: AtomicBool,
     /// No credits are left.
     locked: AtomicBool,
+    /// Reads the files of inputs.
+    client: reqwest::Client,
 }
 
 /// Starts it on a port (0: any).
@@ -62,12 +65,14 @@ struct Inner {
 /// # Errors
 /// When the port is taken.
 pub async fn start(port: u16) -> io::Result<(HuggingFace, Server)> {
-    Ok(start_behind(Door::plain(port).await?))
+    start_behind(Door::plain(port).await?)
 }
 
 /// Starts it behind a door.
-#[must_use]
-pub fn start_behind(door: Door) -> (HuggingFace, Server) {
+///
+/// # Errors
+/// When no client that reads files can be made.
+pub fn start_behind(door: Door) -> io::Result<(HuggingFace, Server)> {
     let hf = HuggingFace(Arc::new(Inner {
         base: door.base().to_owned(),
         rules: Rules::default(),
@@ -78,9 +83,10 @@ pub fn start_behind(door: Door) -> (HuggingFace, Server) {
         leaks: AtomicUsize::new(0),
         held: AtomicBool::new(false),
         locked: AtomicBool::new(false),
+        client: reporter()?,
     }));
     let server = serve::serve(door, router::router(hf.clone()));
-    (hf, server)
+    Ok((hf, server))
 }
 
 impl HuggingFace {

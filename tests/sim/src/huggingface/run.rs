@@ -14,6 +14,7 @@ use super::{
     hub::is_video,
 };
 use crate::{
+    input::{self, Unreadable},
     media::{self, Media},
     record::Entry,
 };
@@ -26,8 +27,13 @@ pub(super) enum Stage {
     Failed(String),
 }
 
+/// How a failure for a file that was not read begins.
+pub(super) const UNREAD: &str = "Failed to load the input.";
+
 pub(super) struct Run {
     pub(super) id: String,
+    model: String,
+    input: Value,
     /// What rules look at.
     pub(super) text: String,
     /// Where fal.ai's queue answers about it: `/owner/app/requests/id`.
@@ -52,6 +58,8 @@ impl Run {
         let run = Arc::new(Self {
             path: format!("/{}/requests/{id}", app.join("/")),
             id: id.clone(),
+            model: model.to_owned(),
+            input: input.clone(),
             text,
             video: is_video(model),
             stage: watch::Sender::new(Stage::Running),
@@ -62,6 +70,7 @@ impl Run {
             id: id.clone(),
             model: model.to_owned(),
             input: input.clone(),
+            files: Vec::new(),
             authorization,
             callback: None,
             ended: None,
@@ -124,10 +133,11 @@ async fn go(hf: HuggingFace, run: Arc<Run>) {
     }
     drop(run.released.subscribe().wait_for(|released| *released).await);
     let black = fault == Some(RunFault::Black);
-    let made = match (&fault, run.video) {
-        (Some(RunFault::Fail(text)), _) => Err(text.clone()),
-        (_, true) => media::film(&run.text, 2).map_err(|error| error.to_string()),
-        (_, false) => {
+    let made = match (&fault, read_input(&hf, &run).await, run.video) {
+        (Some(RunFault::Fail(text)), ..) => Err(text.clone()),
+        (_, Err(text), _) => Err(text),
+        (.., true) => media::film(&run.text, 2).map_err(|error| error.to_string()),
+        (.., false) => {
             media::picture(&run.text, 96, 64, false, black).map_err(|error| error.to_string())
         }
     };
@@ -139,4 +149,21 @@ async fn go(hf: HuggingFace, run: Arc<Run>) {
     hf.0.record.change(&run.id, |entry| {
         entry.end(word, units);
     });
+}
+
+/// A model reads the files that it is to work on.
+async fn read_input(hf: &HuggingFace, run: &Run) -> Result<(), String> {
+    if input::wants_picture(&run.model) && input::places(&run.input).is_empty() {
+        return Err(format!("{UNREAD} no image was given"));
+    }
+    let read = input::read(&hf.0.client, &run.input).await;
+    let read = read.map_err(|(field, unreadable)| {
+        let words = match unreadable {
+            Unreadable::NotFetched => "it cannot be downloaded",
+            Unreadable::NoPicture => "it is no image",
+        };
+        format!("{UNREAD} {field}: {words}")
+    })?;
+    hf.0.record.change(&run.id, |entry| entry.files = read);
+    Ok(())
 }

@@ -108,10 +108,18 @@ pub(super) fn made(
     if kie.0.signed.load(Ordering::SeqCst) {
         let forged = fault == Some(&CallbackFault::Forged);
         let key = if forged { "somebody else's" } else { WEBHOOK_KEY };
-        let (time, key) = (now_ms() / 1_000, hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes()));
-        let signature = hmac::sign(&key, format!("{id}.{time}").as_bytes());
-        headers.push(("x-webhook-timestamp".to_owned(), time.to_string()));
-        headers.push(("x-webhook-signature".to_owned(), STANDARD.encode(signature)));
+        headers = signed(key, &id, now_ms() / 1_000);
     }
     (headers, body.to_string())
+}
+
+/// The headers that sign a callback about a task, at this second.
+#[must_use]
+pub fn signed(key: &str, task_id: &str, at: i64) -> Vec<(String, String)> {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes());
+    let signature = hmac::sign(&key, format!("{task_id}.{at}").as_bytes());
+    vec![
+        ("x-webhook-timestamp".to_owned(), at.to_string()),
+        ("x-webhook-signature".to_owned(), STANDARD.encode(signature)),
+    ]
 }

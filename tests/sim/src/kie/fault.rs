@@ -19,6 +19,8 @@ pub enum Fault {
     EmptyResult(Value),
     /// Its media.
     Media(MediaFault),
+    /// A file for an input is not taken; it has no words, so that the rule has to be for all.
+    Upload(Refusal),
 }
 
 /// What is wrong with creating a task.

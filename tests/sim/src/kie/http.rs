@@ -9,7 +9,7 @@ use std::{
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{Path, Query, Request, State},
+    extract::{DefaultBodyLimit, Path, Query, Request, State},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
     routing::{get, post},
@@ -21,32 +21,45 @@ use super::{
     BURST, KEY, Kie, LOOKS, admin,
     fault::{CreateFault, Fault, MediaFault, Refusal},
     run::{accept, shown},
+    upload,
 };
-use crate::{record::authorization, serve::lost};
+use crate::{
+    input,
+    record::authorization,
+    serve::{LARGEST_BODY, lost},
+};
 
 pub(super) fn router(kie: Kie) -> Router {
     let api = Router::new()
         .route("/jobs/createTask", post(create))
         .route("/jobs/recordInfo", get(record_info))
         .route("/chat/credit", get(credit))
-        .layer(middleware::from_fn(gateway));
+        .layer(middleware::from_fn_with_state(kie.clone(), gateway));
     Router::new()
         .nest("/api/v1", api)
         .route("/files/{id}/{name}", get(file))
+        .route(
+            "/api/file-base64-upload",
+            post(upload::put).layer(middleware::from_fn_with_state(kie.clone(), gateway)),
+        )
+        .route("/uploads/{*path}", get(upload::get))
         .nest("/admin", admin::router())
+        // A file may come in base64.
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .with_state(kie)
 }
 
 /// What stands in front of the service lets in only clients that say who they are.
-async fn gateway(request: Request, next: Next) -> Response {
+async fn gateway(State(kie): State<Kie>, request: Request, next: Next) -> Response {
     let agent = request.headers().get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
-    if agent.is_none_or(|agent| agent.trim().is_empty() || agent.starts_with("python-")) {
+    let nobody = |agent: &str| agent.trim().is_empty() || agent.starts_with("python-");
+    if kie.0.blocked.load(Ordering::SeqCst) || agent.is_none_or(nobody) {
         return (StatusCode::FORBIDDEN, "error code: 1010").into_response();
     }
     next.run(request).await
 }
 
-fn refuse(refusal: &Refusal) -> Response {
+pub(super) fn refuse(refusal: &Refusal) -> Response {
     let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = (status, Json(refusal.body())).into_response();
     if let Some(seconds) = refusal.retry_after {
@@ -60,7 +73,7 @@ fn good(data: &Value) -> Response {
 }
 
 /// `Err`: this caller is nobody.
-fn let_in(headers: &HeaderMap) -> Result<(), Refusal> {
+pub(super) fn let_in(headers: &HeaderMap) -> Result<(), Refusal> {
     let expected = format!("Bearer {KEY}");
     let known = headers.get(header::AUTHORIZATION).is_some_and(|key| key == expected.as_str());
     let nobody = Refusal::inside_200(401, "You do not have access permissions");
@@ -80,6 +93,12 @@ async fn create(State(kie): State<Kie>, headers: HeaderMap, body: Bytes) -> Resp
             422,
             "input.prompt is required, up to 5000 characters",
         ));
+    }
+    // It takes addresses alone.
+    let places = input::places(input);
+    let address = |place: &(String, String)| place.1.starts_with("http");
+    if (places.is_empty() && input::wants_picture(model)) || !places.iter().all(address) {
+        return refuse(&Refusal::inside_200(422, "input.image_url is required, and must be a URL"));
     }
     if kie.0.locked.load(Ordering::SeqCst) {
         let empty = "Your current balance isn't enough to run this request.";

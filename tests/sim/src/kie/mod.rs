@@ -12,6 +12,7 @@ pub mod fault;
 mod http;
 mod run;
 mod task;
+mod upload;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -23,8 +24,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::{fault::Fault, task::Task};
-pub use callback::TRIES;
+use self::{fault::Fault, task::Task, upload::Upload};
+pub use callback::{TRIES, signed};
 
 use crate::{
     admin::reporter,
@@ -64,8 +65,12 @@ struct Inner {
     held: AtomicBool,
     /// The account has no credits.
     locked: AtomicBool,
+    /// What stands in front lets nobody in.
+    blocked: AtomicBool,
     /// Callbacks carry a signature.
     signed: AtomicBool,
+    /// Files that were put here for inputs, by their place.
+    uploads: Mutex<HashMap<String, Upload>>,
     client: reqwest::Client,
 }
 
@@ -93,7 +98,9 @@ pub fn start_behind(door: Door) -> io::Result<(Kie, Server)> {
         refused: AtomicUsize::new(0),
         held: AtomicBool::new(false),
         locked: AtomicBool::new(false),
+        blocked: AtomicBool::new(false),
         signed: AtomicBool::new(false),
+        uploads: Mutex::default(),
         client: reporter()?,
     }));
     let server = serve::serve(door, http::router(kie.clone()));
@@ -141,6 +148,18 @@ impl Kie {
         self.0.locked.store(lock, Ordering::SeqCst);
     }
 
+    /// How many files were put here for inputs.
+    #[must_use]
+    pub fn uploaded(&self) -> usize {
+        self.uploads().len()
+    }
+
+    /// What stands in front of it takes every client for one that does not say who it is, or no
+    /// longer does.
+    pub fn block(&self, block: bool) {
+        self.0.blocked.store(block, Ordering::SeqCst);
+    }
+
     /// Signs callbacks with [`WEBHOOK_KEY`], or does not.
     pub fn sign(&self, sign: bool) {
         self.0.signed.store(sign, Ordering::SeqCst);
@@ -173,6 +192,10 @@ impl Kie {
 
     fn tasks(&self) -> MutexGuard<'_, HashMap<String, Arc<Task>>> {
         self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn uploads(&self) -> MutexGuard<'_, HashMap<String, Upload>> {
+        self.0.uploads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn find(&self, id: &str) -> Option<Arc<Task>> {

@@ -14,6 +14,7 @@ use super::{
     task::{End, New, Task},
 };
 use crate::{
+    input,
     media::{self, Media},
     record::Entry,
 };
@@ -46,6 +47,7 @@ pub(super) fn accept(
         id: task.id.clone(),
         model: model.to_owned(),
         input: input.clone(),
+        files: Vec::new(),
         authorization,
         callback: task.callback.clone(),
         ended: None,
@@ -73,9 +75,9 @@ async fn run(kie: Kie, task: Arc<Task>) {
     let (end, units) = match fault {
         Some(RunFault::Fail(code, text)) => (End::Fail { code, text }, 0.0),
         Some(RunFault::NoResult) => (End::Success(Vec::new()), task.credits),
-        _ => match make(&task) {
+        _ => match made(&kie, &task).await {
             Ok(media) => (End::Success(vec![media]), task.credits),
-            Err(error) => (End::Fail { code: "422".to_owned(), text: error.to_string() }, 0.0),
+            Err((code, text)) => (End::Fail { code: code.to_owned(), text }, 0.0),
         },
     };
     let word = if matches!(end, End::Success(_)) { "succeeded" } else { "failed" };
@@ -86,6 +88,15 @@ async fn run(kie: Kie, task: Arc<Task>) {
     if !early {
         callback::report(&kie, &task).await;
     }
+}
+
+/// Reads the files that it is to work on, and works; or its code and words for a failure.
+async fn made(kie: &Kie, task: &Task) -> Result<Media, (&'static str, String)> {
+    let read = input::read(&kie.0.client, &task.input).await;
+    let read =
+        read.map_err(|(field, _)| ("451", format!("{field}: Failed to fetch the image.")))?;
+    kie.0.record.change(&task.id, |entry| entry.files = read);
+    make(task).map_err(|error| ("422", error.to_string()))
 }
 
 fn make(task: &Task) -> image::ImageResult<Media> {

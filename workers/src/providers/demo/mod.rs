@@ -164,7 +164,7 @@ impl Provider for DemoProvider {
         false
     }
 
-    fn takes_bytes(&self) -> bool {
+    fn rereads_input(&self) -> bool {
         true
     }
 

@@ -6,6 +6,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use config::settings::{Mode, Settings, Sources};
 use entities::ids::AttemptId;
 use serde_json::json;
@@ -62,10 +63,16 @@ impl Fixture {
         if let Some(fault) = fault {
             self.hf.rules().add(Rule::when(&name, fault));
         }
+        let mut input = json!({"prompt": name});
+        if sim::input::wants_picture(self.model) {
+            let picture = sim::media::picture("before", 8, 8, false, false).unwrap();
+            let data = STANDARD.encode(&picture.bytes);
+            input["image_url"] = json!(format!("data:image/png;base64,{data}"));
+        }
         Call {
             attempt_id: AttemptId::generate(),
             provider_model: self.model.to_owned(),
-            input: json!({"prompt": name}),
+            input,
             callback_url: None,
             deadline: Timestamp((START + 600) * 1_000_000),
             unit_usd_micros: Some(3_000),

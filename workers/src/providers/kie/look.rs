@@ -68,3 +68,14 @@ impl KieProvider {
         Callback::Ignored("the task that it names was not created for this call".to_owned())
     }
 }
+
+/// When to look again at a task of this age, as the service asks for: every 2–3 s in the first
+/// half minute, every 5–10 s up to two minutes, then every 15–30 s. `dice` is in 0..1.
+pub(super) fn next_look(age: Duration, dice: f64) -> Duration {
+    let (from, to) = match age.as_secs() {
+        ..30 => (2.0, 3.0),
+        30..120 => (5.0, 10.0),
+        _ => (15.0, 30.0),
+    };
+    Duration::from_secs_f64(from + (to - from) * dice.clamp(0.0, 1.0))
+}

@@ -7,6 +7,7 @@
 //! | `errors` | what an error means |
 //! | `result` | media and cost of a finished task |
 //! | `signature` | whether a callback's headers are the service's |
+//! | `upload` | files for inputs |
 //!
 //! It takes 20 new tasks within 10 seconds and refuses more instead of queueing them, so room is
 //! asked for first, of a limiter that all worker processes share; so it is for looks, of which it
@@ -21,6 +22,7 @@ mod result;
 mod signature;
 #[cfg(test)]
 mod tests;
+mod upload;
 mod wire;
 
 use std::{num::NonZeroU32, time::Duration};
@@ -38,16 +40,17 @@ use reqwest::{Client, RequestBuilder};
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use url::Url;
 
 use self::{
     errors::{NoTask, Verdict},
-    look::Look,
+    look::{Look, next_look},
     signature::CallbackKey,
     wire::{Created, State},
 };
 use super::{
-    Accepted, Call, Callback, CancelOutcome, Capabilities, Pace, Polled, Provider, Refusal,
-    Submitted,
+    Accepted, Call, Callback, CancelOutcome, Capabilities, InputFile, Pace, Polled, Provider,
+    Refusal, Submitted,
     answer::{Answer, is_plain_id},
 };
 use crate::retry::Retries;
@@ -96,6 +99,8 @@ pub enum KieError {
 pub struct KieProvider {
     client: Client,
     base: BaseUrl,
+    /// Where files are put.
+    uploads: BaseUrl,
     authorization: HeaderValue,
     media: Origins,
     /// Whether the service can call us.
@@ -133,6 +138,7 @@ impl KieProvider {
             // It says who we are: the service refuses clients that do not.
             client: net::client(Timeouts::call(CALL))?,
             base: settings.kie_url.clone(),
+            uploads: settings.kie_upload_url.clone(),
             authorization,
             media: settings.kie_media_hosts.clone(),
             callbacks,
@@ -216,6 +222,10 @@ impl Provider for KieProvider {
         Err(errors::at_submit(&answer, &verdict))
     }
 
+    async fn upload(&self, file: &InputFile) -> Result<Url, Refusal> {
+        self.put(file).await
+    }
+
     async fn poll(&self, call: &Call, accepted: &Accepted) -> Result<Polled, Refusal> {
         let record = match self.record(&accepted.request_id).await? {
             Look::Task(record) => record,
@@ -281,15 +291,4 @@ impl Provider for KieProvider {
     async fn lookup(&self, _call: &Call) -> Result<Option<Accepted>, Refusal> {
         Ok(None)
     }
-}
-
-/// When to look again at a task of this age, as the service asks for: every 2–3 s in the first
-/// half minute, every 5–10 s up to two minutes, then every 15–30 s. `dice` is in 0..1.
-fn next_look(age: Duration, dice: f64) -> Duration {
-    let (from, to) = match age.as_secs() {
-        ..30 => (2.0, 3.0),
-        30..120 => (5.0, 10.0),
-        _ => (15.0, 30.0),
-    };
-    Duration::from_secs_f64(from + (to - from) * dice.clamp(0.0, 1.0))
 }

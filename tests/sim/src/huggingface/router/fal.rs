@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{Asked, failure, not_found};
 use crate::huggingface::{
     fault::{Failure, Fault},
-    run::{Run, Stage},
+    run::{Run, Stage, UNREAD},
 };
 
 impl Asked<'_> {
@@ -75,8 +75,14 @@ impl Asked<'_> {
                 failure(&Failure::json(400, json!({"detail": "Request is still in progress"})))
             }
             Stage::Failed(text) => {
-                let kind = if text.contains("NSFW") { "content_policy_violation" } else { "other" };
-                let detail = json!([{"loc": ["body", "prompt"], "msg": text, "type": kind}]);
+                let (field, kind) = if text.contains("NSFW") {
+                    ("prompt", "content_policy_violation")
+                } else if text.starts_with(UNREAD) {
+                    ("image_url", "file_download_error")
+                } else {
+                    ("prompt", "other")
+                };
+                let detail = json!([{"loc": ["body", field], "msg": text, "type": kind}]);
                 failure(&Failure::json(422, json!({"detail": detail})))
             }
             Stage::Done { media, black } => {

@@ -11,7 +11,7 @@ use std::{collections::HashMap, sync::Arc, sync::atomic::Ordering, time::Duratio
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{Path, Query, State},
+    extract::{DefaultBodyLimit, Path, Query, State},
     response::{IntoResponse as _, Response},
     routing::get,
 };
@@ -25,7 +25,10 @@ use super::{
     hub,
     run::{Run, Stage},
 };
-use crate::{record::authorization, serve::lost};
+use crate::{
+    record::authorization,
+    serve::{LARGEST_BODY, lost},
+};
 
 pub(super) fn router(hf: HuggingFace) -> Router {
     Router::new()
@@ -33,6 +36,8 @@ pub(super) fn router(hf: HuggingFace) -> Router {
         .route("/files/{id}/{name}", get(file))
         .nest("/admin", admin::router())
         .fallback(route)
+        // An input may hold a file.
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .with_state(hf)
 }
 
