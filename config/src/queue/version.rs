@@ -48,7 +48,8 @@ mod tests {
     #[test]
     fn only_older_servers_are_refused() {
         for old in ["6.0.16", "5.0.14", "2.8", "6.1.240"] {
-            let refused = check(&format!("# Server\r\nredis_version:{old}\r\nredis_mode:standalone"));
+            let refused =
+                check(&format!("# Server\r\nredis_version:{old}\r\nredis_mode:standalone"));
             assert!(matches!(refused, Err(QueueError::TooOld { found }) if found == old), "{old}");
         }
         for fit in ["redis_version:6.2.0", "redis_version:7.2.4\r\nserver_name:valkey", "", "x:1"] {
