@@ -23,7 +23,7 @@ use entities::{
 use http::request::Parts;
 use tokio::sync::mpsc;
 
-use crate::{address::Client, app::App, finish::method_name, problem::Problem};
+use crate::{address::Client, app::App, finish::method_name, people::Whose, problem::Problem};
 
 /// Rows that wait to be written at most.
 const WAITING: usize = 50_000;
@@ -107,6 +107,7 @@ where
         && !too_young
     {
         let caller = visit.0.caller.get();
+        let signed_in = response.extensions().get::<Whose>();
         let row = UsageRow {
             at: app.context.clock.now(),
             method,
@@ -115,8 +116,10 @@ where
             browser: client.browser.name(),
             address: client.address,
             key_id: caller.and_then(|caller| caller.credential.key()),
-            workspace_id: caller.map(|caller| caller.workspace_id),
-            user_id: caller.map(|caller| caller.user_id),
+            workspace_id: caller
+                .map(|caller| caller.workspace_id)
+                .or(signed_in.map(|whose| whose.workspace_id)),
+            user_id: caller.map(|caller| caller.user_id).or(signed_in.map(|whose| whose.user_id)),
             model: visit.0.model.get().cloned(),
         };
         if app.usage_log.rows.try_send(row).is_err() {

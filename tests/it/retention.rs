@@ -2,11 +2,16 @@
 
 use std::fs;
 
+use image::ImageFormat;
+use reqwest::Method;
 use serde_json::json;
 
-use crate::harness::{Answer, Backend, Cluster, eventually};
+use crate::{
+    harness::{Answer, Backend, Cluster, eventually, sketch, uuid_of},
+    uploads::picture,
+};
 
-on_both!(content_goes_when_its_time_is_over);
+on_both!(content_goes_when_its_time_is_over, uploads_go_when_their_time_is_over);
 
 const DAYS_31: u64 = 31 * 24 * 60 * 60;
 
@@ -50,6 +55,56 @@ async fn content_goes_when_its_time_is_over(backend: Backend) {
     assert!(left.is_empty(), "{left:?}");
     cluster.start_all().await;
     cluster.finish().await;
+}
+
+async fn uploads_go_when_their_time_is_over(backend: Backend) {
+    let mut cluster = Cluster::plain(backend).await;
+    let user = cluster.user(10_000);
+    let (mut ids, mut files) = (Vec::new(), Vec::new());
+    for colour in [[1, 2, 3], [4, 5, 6]] {
+        let bytes = picture(colour, ImageFormat::Png);
+        let made = Answer::to(user.request(Method::POST, "/v1/uploads").body(bytes)).await.unwrap();
+        let id = made.expect(201)["id"].as_str().unwrap().to_owned();
+        let name = uuid_of(&id).simple().to_string();
+        let file = cluster.data().join(format!("media/uploads/{}/{name}", &name[30..]));
+        assert!(file.is_file(), "{file:?}");
+        files.push(file);
+        ids.push(id);
+    }
+    // Shortly before its end the first one is used once more: that job keeps it.
+    days_later(&mut cluster, 29).await;
+    let job = user.submit(&json!({"image": ids[0]})).await;
+    user.until(&job, "succeeded").await;
+    for id in &ids {
+        user.get(&format!("/v1/uploads/{id}")).await.expect(200);
+    }
+    days_later(&mut cluster, 31).await;
+    eventually("the file is deleted", async || (!files[1].exists()).then_some(())).await;
+    user.get(&format!("/v1/uploads/{}", ids[1])).await.problem(404);
+    assert!(files[0].is_file(), "a job keeps it");
+    user.get(&format!("/v1/uploads/{}", ids[0])).await.expect(200);
+    // Neither is used any more, so that nothing is kept for ever.
+    for id in &ids {
+        let again = user.post("/v1/jobs", &sketch(&json!({"image": id}))).await;
+        assert_eq!(again.problem(422), "invalid_input");
+    }
+    days_later(&mut cluster, 60).await;
+    let database = cluster.database().await;
+    eventually("the rest goes with its job", async || {
+        let left = database.number("SELECT count(*) AS n FROM uploads").await;
+        (left == 0 && !files[0].exists()).then_some(())
+    })
+    .await;
+    database.close().await;
+    user.get(&format!("/v1/uploads/{}", ids[0])).await.problem(404);
+    assert!(cluster.admin(&["privacy-report"]).0);
+    cluster.finish().await;
+}
+
+async fn days_later(cluster: &mut Cluster, days: u64) {
+    cluster.stop().await;
+    cluster.set("TIKTOMATO__CLOCK__OFFSET_SECONDS", &(days * 86_400).to_string());
+    cluster.start_all().await;
 }
 
 fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {

@@ -21,7 +21,8 @@ pub struct Model {
     pub workspace_id: WorkspaceId,
     /// SHA-256 of the token that opens the receipt.
     pub token_hash: Vec<u8>,
-    /// A keyed hash of the address, to find mails to it that lie in a folder; null once they are gone.
+    /// Keyed hashes of the person's addresses, 32 bytes each, to find mails to them that lie in a
+    /// folder; null once they are gone.
     pub address_mark: Option<Vec<u8>>,
     /// Who asked for it.
     pub asked_by: AskedBy,

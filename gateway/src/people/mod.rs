@@ -40,5 +40,6 @@ pub(crate) use same_site::guard;
 pub(crate) use sessions::*;
 pub(crate) use sign_in::*;
 pub(crate) use sign_up::*;
+pub(crate) use signed_in::Whose;
 pub(crate) use throttles::may_change_to;
 pub(crate) use visitor::{Visitor, origin};

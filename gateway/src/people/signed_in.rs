@@ -4,7 +4,7 @@
 //! Stored: `sessions`. A browser that signs in gets a new session and loses the one that it had.
 
 use axum::{
-    Json,
+    Extension, Json,
     response::{IntoResponse, Response},
 };
 use config::{context::Context, random};
@@ -13,7 +13,7 @@ use entities::{
     accounts::{self, Method, PersonalWorkspace, SessionSecret},
     audit::{self, Action, Event},
     db::Transaction,
-    ids::{SessionId, UserId},
+    ids::{SessionId, UserId, WorkspaceId},
     tables::{sessions, users},
 };
 use http::StatusCode;
@@ -60,15 +60,24 @@ pub(crate) struct SignedInBody {
     expires_at: Timestamp,
 }
 
+/// Whose account a request came to be about, for its row of the usage log: the request itself had no
+/// caller, but it is theirs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Whose {
+    pub(crate) user_id: UserId,
+    pub(crate) workspace_id: WorkspaceId,
+}
+
 /// Somebody who is in, and the cookies that say so.
 pub(super) struct SignedIn {
     pub(super) cookies: Cookies,
     pub(super) body: SignedInBody,
+    pub(super) whose: Whose,
 }
 
 impl SignedIn {
     pub(super) fn answer(self) -> Response {
-        (StatusCode::OK, self.cookies, Json(self.body)).into_response()
+        (StatusCode::OK, self.cookies, Extension(self.whose), Json(self.body)).into_response()
     }
 }
 
@@ -103,7 +112,8 @@ pub(super) async fn begin(
         user: UserBody::new(user),
         expires_at: now.after(settings.session),
     };
-    Ok(SignedIn { cookies, body })
+    let whose = Whose { user_id: user.id, workspace_id: account.workspace.id };
+    Ok(SignedIn { cookies, body, whose })
 }
 
 /// Ends the session whose cookie came along, if there is one; whose it was.

@@ -1,6 +1,7 @@
 //! Signing in with Google: who comes in, and who does not; `prepared` has the attacks by which
-//! somebody prepares an account for its owner.
+//! somebody prepares an account for its owner, `leaving` the end of an account.
 
+mod leaving;
 mod prepared;
 
 use reqwest::Method;
@@ -35,13 +36,18 @@ struct Scene {
 
 impl Scene {
     async fn new(backend: Backend) -> Self {
+        Self::with(backend, &[]).await
+    }
+
+    async fn with(backend: Backend, more: &[(&'static str, &str)]) -> Self {
         let (google, server) = google::start(0).await.unwrap();
-        let env = vec![
+        let mut env = vec![
             ("TIKTOMATO__GOOGLE__CLIENT_ID", CLIENT_ID.to_owned()),
             ("TIKTOMATO__GOOGLE__CLIENT_SECRET", CLIENT_SECRET.to_owned()),
             ("TIKTOMATO__GOOGLE__ISSUER", google.base()),
             ("TIKTOMATO__ACCOUNTS__FREE_CREDITS", "25".to_owned()),
         ];
+        env.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
         let cluster = Cluster::start(backend, Options { env, ..Options::default() }).await;
         Self { cluster, google, _server: server }
     }

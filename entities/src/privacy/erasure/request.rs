@@ -69,7 +69,11 @@ pub async fn request_erasure(
         .one(tx)
         .await?
         .ok_or(EraseError::NoAccount)?;
-    forget_address(tx, &user.email).await?;
+    let mut marks = Vec::new();
+    for email in addresses(tx, &user).await? {
+        forget_address(tx, &email).await?;
+        marks.extend((proof.mark)(&email));
+    }
     let emptied = users::Entity::update_many()
         .set(nobody(now))
         .filter(users::Column::Id.eq(user_id))
@@ -84,7 +88,7 @@ pub async fn request_erasure(
         user_id: Set(user_id),
         workspace_id: Set(workspace.id),
         token_hash: Set(token_hash(&proof.token)),
-        address_mark: Set(Some((proof.mark)(&user.email).to_vec())),
+        address_mark: Set(Some(marks)),
         asked_by: Set(proof.asked_by),
         state: Set(ErasureState::Requested),
         requested_at: Set(now),
@@ -102,6 +106,20 @@ pub async fn request_erasure(
         .exec(tx)
         .await?;
     Ok(Requested { erasure, effects })
+}
+
+/// The person's address, and one that they wanted to have instead and that is nobody else's: they were
+/// written to there.
+async fn addresses(tx: &DatabaseTransaction, user: &users::Model) -> Result<Vec<String>, DbErr> {
+    let mut all = vec![user.email.clone()];
+    let links = mail_tokens::Entity::find().filter(mail_tokens::Column::UserId.eq(user.id));
+    for link in links.all(tx).await? {
+        let owner = users::Entity::find().filter(users::Column::Email.eq(link.email.as_str()));
+        if !all.contains(&link.email) && owner.one(tx).await?.is_none() {
+            all.push(link.email);
+        }
+    }
+    Ok(all)
 }
 
 /// What waits for an address without belonging to an account.
