@@ -123,15 +123,22 @@ def check_dockerfile():
     for member in json.loads(workspace.group(1)):
         folder = "src" if member == "." else member.split("/")[0]
         check(folder in copied, f"Dockerfile: the workspace's {folder} is not copied")
+    stages = [rest for name, rest in instructions if name == "FROM"]
+    check(len(stages) >= 2, "Dockerfile: it is built in one stage, so the compiler is shipped")
     last = {name: rest for name, rest in instructions}
     check(last.get("ENTRYPOINT") == '["tiktomato"]', "Dockerfile: the entry point is not tiktomato")
     user = last.get("USER", "root")
-    check(user not in ("root", "0"), "Dockerfile: it runs as root")
+    check(user.split(":")[0] not in ("root", "0"), "Dockerfile: it runs as root")
+
+
+SERVICES = {"postgres", "redis", "migrate", "gateway", "workers", "scheduler", "prometheus", "grafana"}
 
 
 def check_compose(binary):
     file = DEPLOY / "docker-compose.yml"
     compose = yaml.safe_load(file.read_text())
+    for name in SERVICES - compose["services"].keys():
+        check(False, f"docker-compose.yml: there is no {name}")
     for name, service in compose["services"].items():
         where = f"docker-compose.yml: {name}"
         for dependency in service.get("depends_on", {}):
@@ -147,6 +154,8 @@ def check_compose(binary):
         if service["image"] == "tiktomato":
             dockerfile = DEPLOY / service["build"]["context"] / service["build"]["dockerfile"]
             check(dockerfile.is_file(), f"{where}: no Dockerfile")
+            for wanted in ("restart", "stop_grace_period", "sysctls"):
+                check(wanted in service, f"{where}: no {wanted}")
             command(where, binary, *service["command"], "--help")
         else:
             check(re.search(r":v?\d", service["image"]), f"{where}: image without a version")
