@@ -44,9 +44,13 @@ pub(crate) fn offered(context: &Context, model: &Model) -> Result<(), Problem> {
     if model.routes().any(|(provider, name)| !context.routes.is_off(provider, name)) {
         return Ok(());
     }
+    Err(switched_off())
+}
+
+fn switched_off() -> Problem {
     let detail = "The model is switched off at the moment. Try again later, or use another one.";
     let later = HeaderValue::from_static("60");
-    Err(Problem::new(Code::ModelUnavailable, detail).with_header(header::RETRY_AFTER, later))
+    Problem::new(Code::ModelUnavailable, detail).with_header(header::RETRY_AFTER, later)
 }
 
 /// Prices a valid input. Routes that its media, of these sizes, cannot be handed to are left out;
@@ -71,6 +75,11 @@ pub(crate) fn price(
         context.metrics.job_not_covered(model.id().as_str());
         let detail = "Nobody makes this at its price at the moment. Try another input or model.";
         return Err(Problem::new(Code::ModelUnavailable, detail));
+    }
+    let is_off =
+        |route: &ResolvedRoute| context.routes.is_off(&route.provider, &route.provider_model);
+    if !resolved.routes.iter().any(|route| route.fits(held) && !is_off(route)) {
+        return Err(switched_off());
     }
     resolved.routes.sort_by_key(|route| {
         let standing = context.routes.standing(&route.provider, &route.provider_model);

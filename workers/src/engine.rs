@@ -49,6 +49,9 @@ pub(crate) enum WorkError {
     Media(#[from] MediaError),
     #[error("the media of the job's input was not handed to the provider: {0}")]
     NotHandedOver(Refusal),
+    /// The fault is ours: it says nothing about the provider.
+    #[error("the media of the job's input cannot be handed over: {0}")]
+    NotReady(String),
     #[error("the job has no attempt")]
     NoAttempt,
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use config::handover::Handover;
+use config::{handover::Handover, media::MediaError};
 use entities::{
     catalogue::ResolvedRoute,
     ids::UploadId,
@@ -44,12 +44,11 @@ impl Engine {
         // They were, when the job was submitted.
         if !way.takes(&sizes) {
             let words = "its files are too large to be handed over".to_owned();
-            return Err(WorkError::NotHandedOver(Refusal::Unavailable(words)));
+            return Err(WorkError::NotReady(words));
         }
         let handed = try_join_all(uploads.iter().map(|upload| self.hand_over(way, upload)));
         let texts = tokio::time::timeout(HANDING, handed).await.map_err(|_| {
-            let words = "handing over its files took too long".to_owned();
-            WorkError::NotHandedOver(Refusal::Unavailable(words))
+            WorkError::NotReady("handing over its files took too long".to_owned())
         })??;
         for (place, text) in places.iter_mut().zip(texts) {
             **place = text.into();
@@ -91,8 +90,15 @@ impl Engine {
 
     async fn bytes_of(&self, upload: &rows::Model) -> Result<Bytes, WorkError> {
         let range = 0..u64::try_from(upload.bytes).unwrap_or(0);
-        let read = self.context.media.read(&upload.key, range).await?;
-        let parts: Vec<Bytes> = read.try_collect().await?;
+        let read = async {
+            let parts = self.context.media.read(&upload.key, range).await?.try_collect().await?;
+            Ok(parts)
+        };
+        let parts: Vec<Bytes> = read.await.map_err(|error: MediaError| match error {
+            MediaError::NotFound => WorkError::InputGone,
+            // Ours to mend; the next try may find it mended.
+            error => WorkError::NotReady(format!("its files cannot be read: {error}")),
+        })?;
         Ok(parts.concat().into())
     }
 }
@@ -101,6 +107,7 @@ impl Engine {
 fn not_sent(refusal: Refusal) -> Refusal {
     match refusal {
         Refusal::Unknown(words) => Refusal::Unavailable(words),
+        Refusal::Busy { retry_after, .. } => Refusal::Throttled { retry_after: Some(retry_after) },
         refusal => refusal,
     }
 }
@@ -119,4 +126,21 @@ fn places<'v>(input: &'v mut Value, fields: &[String]) -> Vec<&'v mut Value> {
     }
     places.retain(|place| place.is_string());
     places
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_a_verdict_is_no_lost_call() {
+        let busy = Refusal::Busy { words: "busy".into(), retry_after: Duration::from_secs(7) };
+        assert!(matches!(
+            not_sent(busy),
+            Refusal::Throttled { retry_after: Some(wait) } if wait.as_secs() == 7
+        ));
+        let unknown = not_sent(Refusal::Unknown("no answer".into()));
+        assert!(matches!(unknown, Refusal::Unavailable(words) if words == "no answer"));
+        assert!(matches!(not_sent(Refusal::Account("locked".into())), Refusal::Account(_)));
+    }
 }

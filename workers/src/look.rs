@@ -22,6 +22,9 @@ const FAILED: Report = Report::Failed(Trouble::Failed);
 /// The longest that a provider may take to answer a look.
 const LONGEST_POLL: Duration = Duration::from_secs(5 * 60);
 
+/// How long before a job's time is over it is looked at for the last time.
+const LAST_LOOK: Duration = Duration::from_secs(10);
+
 /// How soon a lost answer is looked for again.
 const LOOKUP_EVERY: Duration = Duration::from_secs(5);
 
@@ -175,10 +178,18 @@ impl Engine {
                     _ => tracing::debug!(%refusal, "a look at the provider failed"),
                 }
                 let own = policy::failed_poll_delay(job.polls, Self::dice());
-                let wait = retry::asked(&refusal).map_or(own, |asked| own.max(asked));
+                let wait = retry::asked(&refusal)
+                    .map_or(own, |asked| own.max(asked.min(self.before_the_end(job))));
                 self.again(job, Look::InVain, wait).await
             }
         }
+    }
+
+    /// How long a job can be left alone so that it is looked at once more before its time is over:
+    /// what was bought and is ready should be fetched.
+    fn before_the_end(&self, job: &jobs::Model) -> Duration {
+        job.run_deadline
+            .map_or(Duration::MAX, |end| end.since(self.now()).saturating_sub(LAST_LOOK))
     }
 
     async fn finished(

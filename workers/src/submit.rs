@@ -1,6 +1,6 @@
 //! From a hint to one call: claim, commit the attempt, send, and record what came back.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use config::telemetry::logs::job_span;
 use entities::{
@@ -73,6 +73,10 @@ impl Engine {
                 self.report_submit(attempt, Some(&refusal));
                 return self.refused(job, attempt, &refusal, admitted).await;
             }
+            Err(WorkError::NotReady(words)) => {
+                tracing::error!(words, "a call was not sent");
+                return self.refused(job, attempt, &Refusal::Unavailable(words), admitted).await;
+            }
             call => call?,
         };
         if lease_remaining(lease) <= timeout + policy::LEASE_MARGIN {
@@ -80,7 +84,7 @@ impl Engine {
             let back = HandBack {
                 attempt_id: attempt.id,
                 outcome: AttemptOutcome::Unavailable,
-                wait: Duration::ZERO,
+                wait: policy::refusal_delay(1, Self::dice()),
                 route: job.route,
                 counts: false,
             };

@@ -22,6 +22,9 @@ use crate::retry::{Again, Retries};
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// How soon they may be read again.
 const RATE: Duration = Duration::from_secs(60);
+/// They are needed before jobs that wait for their callback are given up, so no answer keeps them
+/// from being asked for longer than this.
+const BUSY: Duration = Duration::from_secs(120);
 /// How far a callback's time may be from its arrival.
 const TOLERANCE: i64 = 300;
 /// The largest set of keys that is read, in bytes.
@@ -100,7 +103,7 @@ impl Keys {
         kept.keys = match read.await {
             Ok(keys) => keys,
             Err(not) => {
-                kept.busy_until = not.retry_after.map(|wait| now.after(wait));
+                kept.busy_until = not.retry_after.map(|wait| now.after(wait.min(BUSY)));
                 return Err(Doubt::NoKeys(not.why));
             }
         };
