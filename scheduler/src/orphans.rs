@@ -32,15 +32,40 @@ const MOST: f64 = 32.0;
 pub(crate) struct Orphans {
     last: Option<Instant>,
     part: u8,
-    /// Where the next page of each kind of rows begins.
-    rows: [Option<Uuid>; Tellers::ALL.len()],
+    /// One for each kind of rows.
+    turns: [Turn; Tellers::ALL.len()],
     /// Where the next page of marks begins.
     mark: Option<String>,
 }
 
+/// How far the rows of one kind were looked at.
+#[derive(Default)]
+struct Turn {
+    /// Where the next page begins; `None` where all rows do.
+    after: Option<Uuid>,
+    /// How many files this turn has found, and how many the one before it.
+    there: usize,
+    before: usize,
+}
+
+impl Turn {
+    fn note(&mut self, page: &Page) {
+        self.there += page.there;
+        self.after = page.next;
+        if page.next.is_none() {
+            self.before = std::mem::take(&mut self.there);
+        }
+    }
+}
+
 impl Default for Orphans {
     fn default() -> Self {
-        Self { last: None, part: config::random::secret()[0], rows: [None; 3], mark: None }
+        Self {
+            last: None,
+            part: config::random::secret()[0],
+            turns: Default::default(),
+            mark: None,
+        }
     }
 }
 
@@ -67,18 +92,15 @@ impl Orphans {
             Ok(removed) => tracing::info!(removed, "files that nobody keeps were removed"),
             Err(error) => tracing::warn!(%error, "files without rows were not looked for"),
         }
-        let mut there = 0;
-        for (kind, after) in Tellers::ALL.into_iter().zip(&mut self.rows) {
-            match rows(context, kind, *after).await {
-                Ok(page) => {
-                    *after = page.last;
-                    there += page.there;
-                }
+        for (kind, turn) in Tellers::ALL.into_iter().zip(&mut self.turns) {
+            match rows(context, kind, turn.after).await {
+                Ok(page) => turn.note(&page),
                 Err(error) => tracing::warn!(%error, "rows without files were not looked for"),
             }
         }
         // Where no file is found at all, it is the store that is missing.
-        match marks(context, self.mark.take(), there > 0).await {
+        let may_remove = self.turns.iter().any(|turn| turn.there > 0 || turn.before > 0);
+        match marks(context, self.mark.take(), may_remove).await {
             Ok(mark) => self.mark = mark,
             Err(error) => tracing::warn!(%error, "files that were missing were not looked for"),
         }
@@ -112,8 +134,8 @@ async fn files(context: &Context, part: u8) -> Result<usize, SearchError> {
 
 /// What a page of rows came to.
 struct Page {
-    /// Its last row, if there is one.
-    last: Option<Uuid>,
+    /// Its last row, if others may follow.
+    next: Option<Uuid>,
     /// How many of its files are there.
     there: usize,
 }
@@ -139,11 +161,13 @@ async fn rows(context: &Context, kind: Tellers, after: Option<Uuid>) -> Result<P
     if lost > 0 {
         tracing::error!(lost, "files that rows tell of are not in the media store");
     }
-    Ok(Page { last: page.last().map(|row| row.id), there })
+    let next = page.last().filter(|_| page.len() as u64 == ROWS).map(|row| row.id);
+    Ok(Page { next, there })
 }
 
 /// Looks at a page of marks: those whose file is back or that no row tells of go, and what tells of
-/// files that have been missing for too long is removed, if `may_remove`. Answers with the last mark.
+/// files that have been missing for too long is removed, if `may_remove`. Answers with the last mark, if
+/// others may follow.
 async fn marks(
     context: &Context,
     after: Option<String>,
@@ -174,7 +198,7 @@ async fn marks(
     if may_remove && !old.is_empty() {
         remove(context, old, now).await?;
     }
-    Ok(page.last().map(|mark| mark.key.clone()))
+    Ok(page.last().filter(|_| page.len() as u64 == ROWS).map(|mark| mark.key.clone()))
 }
 
 /// Removes what rows tell of these files.
