@@ -3,7 +3,7 @@
 //! Stored before the address is proven: `sign_ups`, for a day. Of somebody too young: nothing.
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::State,
     response::{IntoResponse, Response},
 };
@@ -18,7 +18,12 @@ use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{age, signed_in::UserBody, throttles, visitor::Visitor};
+use super::{
+    age,
+    signed_in::{UserBody, Whose},
+    throttles,
+    visitor::Visitor,
+};
 use crate::{
     app::App,
     fields::Fields,
@@ -277,9 +282,11 @@ pub(crate) async fn post_verify(
     State(app): State<App>,
     visitor: Visitor,
     mut fields: Fields,
-) -> Result<Json<VerifiedBody>, Problem> {
+) -> Result<(Extension<Whose>, Json<VerifiedBody>), Problem> {
     let token = fields.text("token", TOKEN);
     fields.end()?;
     let made = verify(&app.context, &visitor, &token).await?;
-    Ok(Json(VerifiedBody { status: "verified", user: UserBody::new(&made.user) }))
+    let whose = Whose { user_id: made.user.id, workspace_id: made.workspace.id };
+    let body = VerifiedBody { status: "verified", user: UserBody::new(&made.user) };
+    Ok((Extension(whose), Json(body)))
 }
