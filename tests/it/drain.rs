@@ -6,14 +6,23 @@ use bytes::Bytes;
 use futures::StreamExt;
 use reqwest::{Body, Client, Method};
 use serde_json::{Value, json};
+use sim::{
+    faults::Rule,
+    huggingface::fault::{Fault, SubmitFault},
+};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
-use crate::harness::{Answer, Api, Backend, Cluster, Options, http, sketch, within};
+use crate::{
+    harness::{Answer, Api, Backend, Cluster, Options, eventually, http, sketch, within},
+    huggingface::FLUX,
+    market::{Keys, QWEN, Scene, outcomes},
+};
 
 distributed!(
     a_gateway_finishes_what_it_began,
     workers_hand_back_what_they_hold,
+    a_call_on_its_way_is_finished,
     everything_stops_while_nothing_answers
 );
 
@@ -138,6 +147,36 @@ async fn workers_hand_back_what_they_hold() {
         users[0].until(id, "succeeded").await;
     }
     cluster.finish().await;
+}
+
+/// Nobody can take back a call whose answer is still to come, nor ask for it again.
+async fn a_call_on_its_way_is_finished() {
+    let mut scene = Scene::new(Backend::Distributed, Keys::HuggingFace).await;
+    let mut ids = Vec::new();
+    for (number, model) in [FLUX, QWEN, FLUX, QWEN].into_iter().enumerate() {
+        let prompt = format!("on its way {number}.");
+        scene.hf.rules().add(Rule::when(&prompt, Fault::Submit(SubmitFault::Late(3_000))));
+        ids.push(scene.submit(model, &prompt).await);
+    }
+    eventually("all are accepted", async || (scene.hf.accepted().len() == 4).then_some(())).await;
+    let mut workers = ["workers", "workers-1"].map(|name| scene.cluster.take(name));
+    for process in &workers {
+        process.signal("TERM");
+    }
+    for process in &mut workers {
+        let ended = process.ended(Duration::from_secs(20)).await;
+        assert!(ended.success(), "{ended}: {}", process.log_text());
+    }
+    for id in &ids {
+        let job = scene.user.job(id).await;
+        assert!(["accepted", "succeeded"].contains(&outcomes(&job)[0]), "{job}");
+    }
+    scene.cluster.start_all().await;
+    for id in &ids {
+        let job = scene.user.until(id, "succeeded").await;
+        assert_eq!(outcomes(&job), ["succeeded"], "{job}");
+    }
+    scene.finish().await;
 }
 
 async fn everything_stops_while_nothing_answers() {

@@ -25,7 +25,7 @@ on_both!(
 );
 
 /// Answered at once by together, with the picture in the answer.
-const FLUX: &str = "black-forest-labs/flux.1-schnell";
+pub(crate) const FLUX: &str = "black-forest-labs/flux.1-schnell";
 
 fn refuse(failure: Failure) -> Fault {
     Fault::Submit(SubmitFault::Refuse(failure))
