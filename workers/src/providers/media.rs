@@ -37,7 +37,7 @@ pub struct Artifact {
 pub enum ArtifactSource {
     /// They came with the answer.
     Bytes(Bytes),
-    /// They are read from here, if it is one of [`Provider::media_origins`].
+    /// They are read from here, if it is one of [`super::Provider::media_origins`].
     Url(Url),
     /// They are produced as they are read.
     Stream(BoxStream<'static, std::io::Result<Bytes>>),
