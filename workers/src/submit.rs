@@ -17,7 +17,7 @@ use tracing::Instrument as _;
 
 use crate::{
     engine::{Engine, WorkError, failure_of, outcome_of, route},
-    providers::{Accepted, Refusal, Submitted},
+    providers::{Accepted, Call, Refusal, Submitted},
     routes::Admitted,
 };
 
@@ -90,25 +90,7 @@ impl Engine {
             };
             return self.hand_back(job, (back, job.pool.clone())).await;
         }
-        let asked = Instant::now();
-        self.provider.retries().fresh();
-        let answer = match self.no_room_left(admitted).await {
-            Some(wait) => Err(Refusal::Throttled { retry_after: Some(wait) }),
-            None => tokio::time::timeout(timeout, self.provider.submit(&call))
-                .await
-                .unwrap_or_else(|_| Err(Refusal::Unknown("no answer in time".into()))),
-        };
-        let word = match &answer {
-            Ok(_) => "accepted",
-            Err(refusal) => outcome_of(refusal).name(),
-        };
-        self.context.metrics.provider_request(
-            self.provider.name(),
-            "submit",
-            word,
-            asked.elapsed(),
-        );
-        self.report_submit(attempt, answer.as_ref().err());
+        let answer = self.send(&call, attempt, admitted).await;
         match answer {
             Ok(Submitted::Accepted(accepted)) => self.accepted(job, attempt, accepted).await,
             Ok(Submitted::Finished(finished)) => {
@@ -128,6 +110,36 @@ impl Engine {
             }
             Err(refusal) => self.refused(job, attempt, &refusal, admitted).await,
         }
+    }
+
+    /// Sends the call, once, and counts what came of it.
+    async fn send(
+        &self,
+        call: &Call,
+        attempt: &attempts::Model,
+        admitted: Admitted,
+    ) -> Result<Submitted, Refusal> {
+        let timeout = self.provider.submit_timeout();
+        let asked = Instant::now();
+        self.provider.retries().fresh();
+        let answer = match self.no_room_left(admitted).await {
+            Some(wait) => Err(Refusal::Throttled { retry_after: Some(wait) }),
+            None => tokio::time::timeout(timeout, self.provider.submit(call))
+                .await
+                .unwrap_or_else(|_| Err(Refusal::Unknown("no answer in time".into()))),
+        };
+        let word = match &answer {
+            Ok(_) => "accepted",
+            Err(refusal) => outcome_of(refusal).name(),
+        };
+        self.context.metrics.provider_request(
+            self.provider.name(),
+            "submit",
+            word,
+            asked.elapsed(),
+        );
+        self.report_submit(attempt, answer.as_ref().err());
+        answer
     }
 
     pub(crate) async fn accepted(
