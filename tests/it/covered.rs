@@ -9,12 +9,13 @@ use sim::{
 
 use crate::{
     harness::{Answer, Backend, Cluster, eventually},
-    market::{CREDITS, Keys, QWEN, Scene, fails, outcomes},
+    market::{CREDITS, Keys, QWEN, Scene, fails, outcomes, providers},
 };
 
 on_both!(
     what_nobody_makes_for_the_price_is_refused,
     a_dearer_route_is_no_way_out,
+    the_only_covered_route_is_switched_off,
     a_job_that_no_route_is_covered_for_ends,
 );
 
@@ -70,6 +71,33 @@ async fn a_dearer_route_is_no_way_out(backend: Backend) {
     assert_eq!(outcomes(&job), ["throttled", "succeeded"], "{job}");
     assert_eq!((scene.kie.accepted().len(), scene.hf.accepted().len()), (1, 0));
     assert_eq!(not_covered(&scene.cluster).await, 0);
+    scene.finish().await;
+}
+
+/// An operator has switched kie.ai off; Hugging Face would make it at a loss. That is for its user to
+/// wait for, and nobody's mistake in the prices.
+async fn the_only_covered_route_is_switched_off(backend: Backend) {
+    let scene = Scene::with_models(backend, Keys::Both, Some(dear_squares())).await;
+    let off = ["providers", "off", "kieai", "--reason", "maintenance"];
+    assert!(scene.cluster.admin(&off).0);
+    let refused = eventually("gateways have heard of it", async || {
+        let answer = scene.user.post("/v1/jobs/quote", &square("off")).await;
+        (answer.status == 503).then_some(answer)
+    })
+    .await;
+    assert_eq!(refused.problem(503), "model_unavailable");
+    assert!(refused.header("retry-after").is_some(), "it will be on again");
+    let answer = scene.user.post("/v1/jobs", &square("off")).await;
+    assert_eq!(answer.problem(503), "model_unavailable");
+    let other = scene.succeeds(QWEN, "another shape goes by the other route").await;
+    assert_eq!(providers(&other), ["huggingface"], "{other}");
+    assert!(scene.cluster.admin(&["providers", "on", "kieai"]).0);
+    eventually("it is on again", async || {
+        (scene.user.post("/v1/jobs/quote", &square("on")).await.status == 200).then_some(())
+    })
+    .await;
+    assert_eq!(not_covered(&scene.cluster).await, 0, "no operator is sent to the prices");
+    assert_eq!(scene.user.credits().await, (CREDITS - 54, 0));
     scene.finish().await;
 }
 

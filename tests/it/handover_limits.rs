@@ -11,7 +11,7 @@ use sim::{
 use crate::{
     fal_faults,
     handover::as_bytes,
-    harness::{Api, Backend, run},
+    harness::{Api, Backend, eventually, is_terminal, run},
     market::{CREDITS, Keys, Scene, fails, outcomes},
     uploads::{data_uri, picture, upload},
 };
@@ -21,6 +21,7 @@ on_both!(
     a_large_picture_goes_where_it_fits,
     what_cannot_be_followed_is_rejected,
     a_file_that_kie_does_not_take,
+    a_file_that_cannot_be_read_now,
 );
 
 const KONTEXT: &str = "black-forest-labs/flux.1-kontext-dev";
@@ -100,6 +101,39 @@ async fn what_cannot_be_followed_is_rejected(backend: Backend) {
     }
     assert_eq!((scene.hf.accepted().len(), scene.kie.accepted().len()), (1, 1));
     assert_eq!(scene.user.credits().await, (CREDITS, 0));
+    scene.finish().await;
+}
+
+/// The media store is in trouble: the job waits for it, and no provider hears of it before.
+async fn a_file_that_cannot_be_read_now(backend: Backend) {
+    let scene = fal_faults::Scene::with(backend, as_bytes()).await;
+    let (before, _) = scene.user.credits().await;
+    let id = uploaded(&scene.user, 20_000).await;
+    let database = scene.cluster.database().await;
+    let key = database.lines("SELECT key AS line FROM uploads").await.remove(0);
+    database.close().await;
+    let file = scene.cluster.data().join("media").join(key);
+    let aside = file.with_extension("aside");
+    std::fs::rename(&file, &aside).unwrap();
+    // A link to itself: nobody can read it, and it is not missing either.
+    std::os::unix::fs::symlink(&file, &file).unwrap();
+    let job = scene.user.post("/v1/jobs", &request("fal/flux-dev-image", "wait", &id)).await;
+    let job = job.expect(202)["id"].as_str().unwrap().to_owned();
+    let waits = eventually("it was tried", async || {
+        let job = scene.user.job(&job).await;
+        (outcomes(&job).first() == Some(&"unavailable")).then_some(job)
+    })
+    .await;
+    assert!(!is_terminal(&waits), "{waits}");
+    assert!(scene.cluster.logs().contains("its files cannot be read"));
+    assert!(scene.fal.accepted().is_empty());
+    std::fs::remove_file(&file).unwrap();
+    std::fs::rename(&aside, &file).unwrap();
+    let job = scene.user.ended(&job).await;
+    assert_eq!((&job["status"], outcomes(&job).last()), (&json!("succeeded"), Some(&"succeeded")));
+    assert_eq!(scene.fal.accepted().len(), 1);
+    let charged = job["credits"]["charged"].as_i64().unwrap();
+    assert_eq!(scene.user.credits().await, (before - charged, 0));
     scene.finish().await;
 }
 

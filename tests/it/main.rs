@@ -98,6 +98,7 @@ mod orphans;
 mod out_of_credit;
 mod outages;
 mod patience;
+mod plans;
 mod privacy;
 mod promises;
 mod race;

@@ -4,7 +4,7 @@ use std::{net::TcpListener, path::Path, time::Duration};
 
 use crate::harness::{Backend, Cluster, Env, Process, free_port, run};
 
-on_both!(a_newer_schema_is_refused);
+on_both!(a_newer_schema_is_refused, an_older_schema_is_brought_up);
 
 fn env(folder: &Path, more: &[(&str, &str)]) -> Env {
     let mut env: Env = vec![
@@ -117,5 +117,35 @@ async fn a_newer_schema_is_refused(backend: Backend) {
     database.write(&format!("DELETE FROM seaql_migrations WHERE version = '{newer}'")).await;
     database.close().await;
     cluster.start_all().await;
+    cluster.finish().await;
+}
+
+/// The newest migration is taken back: a role of its own says what to do, one process does it itself.
+async fn an_older_schema_is_brought_up(backend: Backend) {
+    let mut cluster = Cluster::plain(backend).await;
+    let user = cluster.user(100);
+    cluster.stop().await;
+    let env = cluster.env().clone();
+    let migrate = |what: &str| {
+        let done = run(&["migrate", what], &env);
+        assert!(done.status.success(), "{what}: {done:?}");
+        String::from_utf8(done.stdout).unwrap()
+    };
+    let whole = migrate("status");
+    migrate("down");
+    let older = migrate("status");
+    assert_ne!(older, whole);
+    if backend == Backend::Distributed {
+        let mut env = env.clone();
+        env.push(("TIKTOMATO__OPS__LISTEN".into(), format!("127.0.0.1:{}", free_port())));
+        for role in ["gateway", "scheduler"] {
+            refuses(&[role], &env, &["older", "migrate up"]).await;
+        }
+        assert_eq!(migrate("status"), older, "a role changes nothing");
+        migrate("up");
+    }
+    cluster.start_all().await;
+    assert_eq!(migrate("status"), whole);
+    assert_eq!(user.credits().await, (100, 0));
     cluster.finish().await;
 }

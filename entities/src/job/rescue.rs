@@ -32,11 +32,27 @@ pub async fn rescue(
     now: Timestamp,
 ) -> Result<(Effects, usize), DbErr> {
     let clock = now_sql(tx.get_database_backend());
-    let expired = jobs::Entity::find()
-        .filter(jobs::Column::LeaseUntil.is_not_null())
-        .filter(Expr::cust(format!("lease_until < {clock}")))
-        .order_by_asc(jobs::Column::WorkspaceId)
+    let expired = || {
+        jobs::Entity::find()
+            .filter(jobs::Column::LeaseUntil.is_not_null())
+            .filter(Expr::cust(format!("lease_until < {clock}")))
+    };
+    // Found in the order of their leases, before they are locked in another one: asked for both at
+    // once, PostgreSQL walks through the jobs of all workspaces until it has enough.
+    let found: Vec<JobId> = expired()
+        .select_only()
+        .column(jobs::Column::Id)
+        .order_by_asc(jobs::Column::LeaseUntil)
         .limit(limit)
+        .into_tuple()
+        .all(tx)
+        .await?;
+    if found.is_empty() {
+        return Ok(Default::default());
+    }
+    let expired = expired()
+        .filter(jobs::Column::Id.is_in(found))
+        .order_by_asc(jobs::Column::WorkspaceId)
         // All jobs before any wallet, in the order of all that changes many; whoever has one of
         // them is not dead.
         .lock_with_behavior(LockType::NoKeyUpdate, LockBehavior::SkipLocked)
