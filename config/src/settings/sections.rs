@@ -134,7 +134,7 @@ pub struct Scheduler {
     /// How often forgotten jobs and expired leases are looked for.
     #[serde(rename = "sweep_seconds", serialize_with = "shown::seconds")]
     pub sweep: Duration,
-    /// How often the invariants are checked.
+    /// How often the invariants are checked; less often where that takes more than a twentieth of it.
     #[serde(rename = "reconcile_seconds", serialize_with = "shown::seconds")]
     pub reconcile: Duration,
 }

@@ -1,12 +1,10 @@
 //! Writing rows of the usage log, and deleting them when their time is over.
 
-use std::{
-    collections::{HashMap, HashSet},
-    net::IpAddr,
-    time::Duration,
-};
+use std::{collections::HashSet, fmt::Write as _, net::IpAddr, time::Duration};
 
-use sea_orm::{ConnectionTrait, DatabaseBackend, DatabaseTransaction, DbErr, Value};
+use sea_orm::{
+    ConnectionTrait, DatabaseBackend, DatabaseTransaction, DbErr, RuntimeErr, SqlxError, sqlx,
+};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -74,88 +72,79 @@ pub async fn write<S: std::hash::BuildHasher>(
             tracing::warn!(%error, "a day of the usage log has no partition; the rest takes it");
         }
     }
-    let tx = db.begin().await?;
     if postgres {
-        at_once(&tx, rows).await?;
-    } else {
-        insert(&tx, rows).await?;
+        return copy(db, rows)
+            .await
+            .map_err(|error| DbErr::Exec(RuntimeErr::SqlxError(error.into())));
     }
+    let tx = db.begin().await?;
+    insert(&tx, rows).await?;
     tx.commit().await
 }
 
-/// Most requests of a batch differ only in their time: what they share is sent once. Arrays hold no
-/// nulls: a nil id and an empty text stand for none.
-async fn at_once(tx: &DatabaseTransaction, rows: &[UsageRow]) -> Result<(), DbErr> {
-    // A crash may lose the last rows; nobody need wait for the disk.
-    tx.execute_unprepared("SET LOCAL synchronous_commit = off").await?;
-    let text = format!(
-        "INSERT INTO usage_log ({}) SELECT given.at, method, route, status, browser, address, \
-         NULLIF(key_id, $12), NULLIF(workspace_id, $12), NULLIF(user_id, $12), NULLIF(model, '') \
-         FROM unnest($1, $2) AS given (at, kind) JOIN unnest($3, $4, $5, $6, $7, $8, $9, $10, $11) \
-         WITH ORDINALITY AS shared (method, route, status, browser, address, key_id, workspace_id, \
-         user_id, model, kind) ON shared.kind = given.kind",
-        COLUMNS.join(", "),
-    );
-    let (mut kinds, mut numbers, mut kind_of) = (Vec::new(), HashMap::new(), Vec::new());
-    for row in rows {
-        let kind = *numbers.entry(Kind::of(row)).or_insert_with(|| {
-            kinds.push(Kind::of(row));
-            kinds.len() as i64
-        });
-        kind_of.push(kind);
+/// Sent as a copy: PostgreSQL takes it in page by page, with a fifth less work and log than rows of an
+/// `INSERT` make. A workspace's rows are sent together, so they lie together, in their index, too.
+async fn copy(db: &Db, rows: &[UsageRow]) -> Result<(), SqlxError> {
+    let mut sorted: Vec<&UsageRow> = rows.iter().collect();
+    sorted.sort_by_key(|row| (row.workspace_id, row.at));
+    let mut lines = String::with_capacity(rows.len() * 256);
+    for row in sorted {
+        line(&mut lines, row);
     }
-    let texts =
-        |of: fn(&Kind) -> String| -> Value { kinds.iter().map(of).collect::<Vec<_>>().into() };
-    let ids = |of: fn(&Kind) -> Option<Uuid>| -> Value {
-        kinds.iter().map(|kind| of(kind).unwrap_or_default()).collect::<Vec<_>>().into()
-    };
-    let values: [Value; 12] = [
-        rows.iter().map(|row| row.at.0).collect::<Vec<_>>().into(),
-        kind_of.into(),
-        texts(|kind| kind.method.to_owned()),
-        texts(|kind| kind.route.to_owned()),
-        kinds.iter().map(|kind| i32::from(kind.status)).collect::<Vec<_>>().into(),
-        texts(|kind| kind.browser.to_owned()),
-        texts(|kind| kind.address.to_string()),
-        ids(|kind| kind.key_id.map(|id| id.0)),
-        ids(|kind| kind.workspace_id.map(|id| id.0)),
-        ids(|kind| kind.user_id.map(|id| id.0)),
-        texts(|kind| kind.model.unwrap_or_default().to_owned()),
-        Uuid::nil().into(),
-    ];
-    tx.execute_raw(sql(tx, text, values)).await?;
-    Ok(())
+    let mut tx = db.write().get_postgres_connection_pool().begin().await?;
+    // A crash may lose the last rows; nobody need wait for the disk.
+    sqlx::query("SET LOCAL synchronous_commit = off").execute(&mut *tx).await?;
+    let text = format!("COPY usage_log ({}) FROM STDIN", COLUMNS.join(", "));
+    let mut copy = tx.copy_in_raw(&text).await?;
+    copy.send(lines.as_bytes()).await?;
+    copy.finish().await?;
+    tx.commit().await
 }
 
-/// All of a row but its time.
-#[derive(PartialEq, Eq, Hash)]
-struct Kind<'a> {
-    method: &'static str,
-    route: &'a str,
-    status: u16,
-    browser: &'static str,
-    address: IpAddr,
-    key_id: Option<ApiKeyId>,
-    workspace_id: Option<WorkspaceId>,
-    user_id: Option<UserId>,
-    model: Option<&'a str>,
-}
-
-impl<'a> Kind<'a> {
-    fn of(row: &'a UsageRow) -> Self {
-        let UsageRow { at: _, method, route, status, browser, address, .. } = row;
-        Self {
-            method,
-            route,
-            status: *status,
-            browser,
-            address: *address,
-            key_id: row.key_id,
-            workspace_id: row.workspace_id,
-            user_id: row.user_id,
-            model: row.model.as_deref(),
+/// One row in the text format of PostgreSQL's `COPY`.
+fn line(lines: &mut String, row: &UsageRow) {
+    let UsageRow { at, method, route, status, browser, address, .. } = row;
+    // Writing to a string cannot fail.
+    let _ = write!(lines, "{}\t", at.0);
+    field(lines, method);
+    field(lines, route);
+    let _ = write!(lines, "{status}\t");
+    field(lines, browser);
+    let _ = write!(lines, "{address}\t");
+    let ids =
+        [row.key_id.map(|id| id.0), row.workspace_id.map(|id| id.0), row.user_id.map(|id| id.0)];
+    for id in ids {
+        let _ = match id {
+            Some(id) => write!(lines, "{id}\t"),
+            None => write!(lines, "{NULL}\t"),
+        };
+    }
+    match &row.model {
+        Some(model) => field(lines, model),
+        None => {
+            lines.push_str(NULL);
+            lines.push('\t');
         }
     }
+    // In place of the last tab.
+    lines.pop();
+    lines.push('\n');
+}
+
+/// No value, in the text format.
+const NULL: &str = "\\N";
+
+fn field(lines: &mut String, text: &str) {
+    for c in text.chars() {
+        match c {
+            '\\' => lines.push_str("\\\\"),
+            '\t' => lines.push_str("\\t"),
+            '\n' => lines.push_str("\\n"),
+            '\r' => lines.push_str("\\r"),
+            c => lines.push(c),
+        }
+    }
+    lines.push('\t');
 }
 
 /// One parameter for all rows: with one for each value, SQLite would look through all of them for
@@ -210,4 +199,37 @@ pub async fn expire(db: &Db, kept: Duration, batch: u64, now: Timestamp) -> Resu
     let values = [end.start().0.into(), batch.into()];
     let deleted = db.write().execute_raw(sql(db.write(), text, values)).await?;
     Ok(dropped + deleted.rows_affected())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_one_line_whatever_its_texts_hold() {
+        let mut row = UsageRow {
+            at: Timestamp(7),
+            method: "POST",
+            route: "/v1/a\tb\\N\r\n".to_owned(),
+            status: 202,
+            browser: "none",
+            address: "2001:db8::1".parse().unwrap(),
+            key_id: None,
+            workspace_id: Some(WorkspaceId(Uuid::from_u128(1))),
+            user_id: None,
+            model: None,
+        };
+        let mut lines = String::new();
+        line(&mut lines, &row);
+        row.route = "/v1/jobs".to_owned();
+        row.model = Some("demo/sketch".to_owned());
+        line(&mut lines, &row);
+        let id = "00000000-0000-0000-0000-000000000001";
+        let address = "2001:db8::1";
+        let expected = [
+            format!("7\tPOST\t/v1/a\\tb\\\\N\\r\\n\t202\tnone\t{address}\t\\N\t{id}\t\\N\t\\N\n"),
+            format!("7\tPOST\t/v1/jobs\t202\tnone\t{address}\t\\N\t{id}\t\\N\tdemo/sketch\n"),
+        ];
+        assert_eq!(lines, expected.concat());
+    }
 }

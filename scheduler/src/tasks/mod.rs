@@ -94,10 +94,13 @@ impl Task {
         }
     }
 
-    /// How long the task rests after a round that took so long: counting a long queue for the
-    /// gauges is not to take more than a twentieth of the time.
+    /// How long the task rests after a round that took so long. What reads whole tables, a long queue
+    /// or a ledger of years, is not to take more than a twentieth of the time.
     pub(crate) fn rest(self, took: Duration) -> Duration {
-        if self == Self::Gauges { 20 * took } else { Duration::ZERO }
+        match self {
+            Self::Gauges | Self::Reconcile => 20 * took,
+            _ => Duration::ZERO,
+        }
     }
 
     /// Does one round; whether there is more to do at once.

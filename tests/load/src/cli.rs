@@ -65,6 +65,9 @@ pub(crate) struct Target {
     /// The folder of PostgreSQL's server programs; the newest of Debian's unless given.
     #[arg(long, env = "TIKTOMATO_TEST_POSTGRES_BIN")]
     pub(crate) postgres_bin: Option<PathBuf>,
+    /// Have PostgreSQL make its log files while it is measured, as it does in its first minutes.
+    #[arg(long)]
+    pub(crate) fresh_log: bool,
 }
 
 /// The database behind the servers.
@@ -218,9 +221,13 @@ pub(crate) struct AuthCostArgs {
     pub(crate) target: Target,
     #[command(flatten)]
     pub(crate) pace: Pace,
-    /// How often each of the two is measured.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=100))]
+    /// How often each of the two is measured, for `--seconds` each time. Many short turns let a drift
+    /// of the machine cancel out.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=100))]
     pub(crate) rounds: u16,
+    /// Measure two installations that are the same: what is found then is the trial's own error.
+    #[arg(long)]
+    pub(crate) control: bool,
     /// The provider takes this long, as in `load submit`.
     #[arg(long, default_value_t = 600)]
     pub(crate) delay_seconds: u32,

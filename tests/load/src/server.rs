@@ -99,6 +99,9 @@ impl Servers {
         let (mut postgres, mut redis) = (None, None);
         if target.backend == Backend::Postgres {
             let database = Postgres::start(folder.path(), target.postgres_bin.as_deref())?;
+            if !target.fresh_log {
+                database.make_log_files()?;
+            }
             let queue = Redis::start(folder.path())?;
             env.push(("DATABASE_URL".to_owned(), database.create_database(DATABASE)?));
             env.push(("REDIS_URL".to_owned(), queue.url()));

@@ -1,6 +1,9 @@
 //! A private PostgreSQL and a private Redis, on free ports, in a temporary folder.
 //!
-//! PostgreSQL runs with its default durability: what it answers is on the disk.
+//! PostgreSQL runs with its default durability: what it answers is on the disk. A server that has
+//! run for longer than a checkpoint writes its log into files that it used before; a new one has to
+//! make each of them, zeroes and all, while everybody who commits waits. Unless told otherwise, it
+//! is measured in the first state, which lasts.
 
 use std::{
     fs::{self, File},
@@ -14,6 +17,9 @@ use std::{
 use anyhow::{Context, bail, ensure};
 
 use crate::server::{Deadline, stop};
+
+/// What a trial writes at most, roughly.
+const LOG_MEGABYTES: u32 = 1_500;
 
 /// A running PostgreSQL.
 #[derive(Debug)]
@@ -47,6 +53,7 @@ impl Postgres {
             "max_connections=1100",
             "shared_buffers=512MB",
             "max_wal_size=4GB",
+            "min_wal_size=4GB",
         ] {
             postgres.args(["-c", setting]);
         }
@@ -62,6 +69,19 @@ impl Postgres {
             deadline.pause("PostgreSQL to answer")?;
         }
         Ok(server)
+    }
+
+    /// Makes log files for the next minute or two of submits: they are filled, and a checkpoint
+    /// keeps them for later.
+    pub(crate) fn make_log_files(&self) -> anyhow::Result<()> {
+        let fill = format!(
+            "SELECT count(pg_logical_emit_message(false, '', repeat('-', 1000000))) \
+             FROM generate_series(1, {LOG_MEGABYTES})"
+        );
+        let mut psql = self.client("psql");
+        psql.args(["-d", "postgres", "-v", "ON_ERROR_STOP=1", "-q"]);
+        output(psql.args(["-c", &fill, "-c", "CHECKPOINT"]))?;
+        Ok(())
     }
 
     /// One of PostgreSQL's client programs, pointed at this server.
