@@ -18,7 +18,7 @@ use anyhow::{Context, bail, ensure};
 
 use crate::server::{Deadline, stop};
 
-/// What a trial writes at most, roughly.
+/// Some two minutes of submits at full speed.
 const LOG_MEGABYTES: u32 = 1_500;
 
 /// A running PostgreSQL.
@@ -71,8 +71,7 @@ impl Postgres {
         Ok(server)
     }
 
-    /// Makes log files for the next minute or two of submits: they are filled, and a checkpoint
-    /// keeps them for later.
+    /// Makes log files ahead: they are filled, and a checkpoint keeps them for later.
     pub(crate) fn make_log_files(&self) -> anyhow::Result<()> {
         let fill = format!(
             "SELECT count(pg_logical_emit_message(false, '', repeat('-', 1000000))) \
