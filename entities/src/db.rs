@@ -37,6 +37,18 @@ const TRANSACTION_IDLE: Duration = Duration::from_secs(5);
 /// The most connections for statements that write whole groups, besides the others.
 const GROUP_CONNECTIONS: u32 = 6;
 
+/// How statements that write whole groups are planned: once for each connection, and by the keys of
+/// their rows. Planning one anew costs as much as running it. Its plan is made while the tables may
+/// be young and small, where reading them from end to end looks cheaper than to look things up, and
+/// is kept while they grow; so that is not to be had.
+const BY_KEY: &[(&str, &str)] = &[
+    ("plan_cache_mode", "force_generic_plan"),
+    ("enable_seqscan", "off"),
+    ("enable_bitmapscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+];
+
 /// A transaction of the database, taken back when it is dropped before its commit.
 pub type Transaction = DatabaseTransaction;
 
@@ -63,8 +75,8 @@ impl Db {
             let (groups, scrubber) = (write.clone(), Some(scrub::connection(url).await?));
             return Ok(Self { write, read, groups, scrubber });
         }
-        let pool = Database::connect(postgres(url, max_connections.max(4), "on")).await?;
-        let groups = Database::connect(postgres(url, GROUP_CONNECTIONS, "off")).await?;
+        let pool = Database::connect(postgres(url, max_connections.max(4), &[])).await?;
+        let groups = Database::connect(postgres(url, GROUP_CONNECTIONS, BY_KEY)).await?;
         Ok(Self { write: pool.clone(), read: pool, groups, scrubber: None })
     }
 
@@ -80,9 +92,7 @@ impl Db {
         &self.write
     }
 
-    /// For statements that write a whole group by the keys of its rows. They are prepared while
-    /// their tables may be young and small, where reading a table from end to end looks cheaper
-    /// than its index, and the plan is kept while the tables grow; these connections do not plan so.
+    /// For statements that write a whole group by the keys of its rows; see [`BY_KEY`].
     #[must_use]
     pub(crate) fn groups(&self) -> &DatabaseConnection {
         &self.groups
@@ -157,14 +167,16 @@ fn common(url: &str, max_connections: u32) -> ConnectOptions {
     options
 }
 
-fn postgres(url: &str, max_connections: u32, scans: &'static str) -> ConnectOptions {
+fn postgres(
+    url: &str,
+    max_connections: u32,
+    settings: &'static [(&'static str, &'static str)],
+) -> ConnectOptions {
     let mut options = common(url, max_connections);
     options.map_sqlx_postgres_opts(move |postgres| {
         let patience = TRANSACTION_IDLE.as_millis().to_string();
-        postgres.options([
-            ("idle_in_transaction_session_timeout", patience.as_str()),
-            ("enable_seqscan", scans),
-        ])
+        let patience = ("idle_in_transaction_session_timeout", patience.as_str());
+        postgres.options(settings.iter().copied().chain([patience]))
     });
     // A pool must come up although the database is away: requests then answer 503.
     options.connect_lazy(true).test_before_acquire_if_idle_for(IDLE);

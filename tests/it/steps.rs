@@ -1,5 +1,7 @@
 //! The steps that are written for many jobs at once: each job gets what it would get alone.
 
+mod by_key;
+
 use std::time::Duration;
 
 use entities::{
@@ -38,7 +40,11 @@ fn first_route(_: &jobs::Model) -> Option<(String, String)> {
 impl Stage {
     async fn set(cluster: &Cluster) -> Self {
         cluster.user(1_000);
-        let db = Db::connect(&cluster.database_url(), 8).await.unwrap();
+        Self::at(&cluster.database_url()).await
+    }
+
+    async fn at(url: &str) -> Self {
+        let db = Db::connect(url, 8).await.unwrap();
         let funded = wallets::Column::Available.eq(1_000);
         let wallet = wallets::Entity::find().filter(funded).one(db.read()).await.unwrap().unwrap();
         let steps = Steps::start(&db, Writer::start(&db, 2), KnownModels::ALL);

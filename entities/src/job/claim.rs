@@ -8,7 +8,7 @@ use sea_orm::{
     QueryFilter, QueryOrder, sea_query::Expr,
 };
 
-use super::{AttemptOutcome, JobRef, JobState, KnownModels};
+use super::{AttemptOutcome, JobRef, JobState, KnownModels, guarded::is_in};
 use crate::{
     JobHint, Timestamp,
     db::{now_sql, skip_locked, sql},
@@ -119,7 +119,7 @@ pub(super) async fn claimed_before(
         return Ok(None);
     };
     let job = jobs::Entity::find_by_id(hint.job_id)
-        .filter(jobs::Column::State.eq(JobState::Submitting))
+        .filter(is_in(JobState::Submitting))
         .filter(jobs::Column::Epoch.eq(hint.epoch + 1))
         .one(db)
         .await?;
@@ -229,7 +229,7 @@ pub async fn changed_before(
 ) -> Result<Option<jobs::Model>, DbErr> {
     jobs::Entity::find_by_id(before.id)
         .filter(jobs::Column::Epoch.eq(before.epoch + 1))
-        .filter(jobs::Column::State.eq(to))
+        .filter(is_in(to))
         .filter(jobs::Column::LeaseUntil.is_not_null())
         .one(db)
         .await

@@ -59,15 +59,22 @@ pub(crate) struct Target {
     /// The program to start; the one beside this program unless given.
     #[arg(long)]
     pub(crate) binary: Option<PathBuf>,
-    /// Calls that the demo pool makes at the same time.
-    #[arg(long, default_value_t = 64)]
-    pub(crate) pool: u32,
+    /// Calls that the demo pool makes at the same time; 256 for `jobs`, else 64, unless given.
+    #[arg(long)]
+    pub(crate) pool: Option<u32>,
     /// The folder of PostgreSQL's server programs; the newest of Debian's unless given.
     #[arg(long, env = "TIKTOMATO_TEST_POSTGRES_BIN")]
     pub(crate) postgres_bin: Option<PathBuf>,
     /// Have PostgreSQL make its log files while it is measured, as it does in its first minutes.
     #[arg(long)]
     pub(crate) fresh_log: bool,
+}
+
+impl Target {
+    /// Calls that the demo pool makes at the same time.
+    pub(crate) fn pool(&self) -> u32 {
+        self.pool.unwrap_or(64)
+    }
 }
 
 /// The database behind the servers.
@@ -221,11 +228,15 @@ pub(crate) struct AuthCostArgs {
     pub(crate) target: Target,
     #[command(flatten)]
     pub(crate) pace: Pace,
-    /// How often each of the two is measured, for `--seconds` each time. Many short turns let a drift
+    /// How many pairs of gateways are started, one after the other. A process may be some percent
+    /// faster than the next one of the same kind; over many that cancels out.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub(crate) pairs: u16,
+    /// How often each of a pair is measured, for `--seconds` each time. Many short turns let a drift
     /// of the machine cancel out.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=100))]
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=100))]
     pub(crate) rounds: u16,
-    /// Measure two installations that are the same: what is found then is the trial's own error.
+    /// Measure two that are the same: what is found then is the trial's own error.
     #[arg(long)]
     pub(crate) control: bool,
     /// The provider takes this long, as in `load submit`.

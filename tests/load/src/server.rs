@@ -84,7 +84,7 @@ impl Servers {
             ("TIKTOMATO_DATA".to_owned(), folder.path().join("data").display().to_string()),
             ("TIKTOMATO__DEMO__ENABLED".to_owned(), "false".to_owned()),
             ("TIKTOMATO__GATEWAY__LISTEN".to_owned(), gateway.to_string()),
-            ("TIKTOMATO__WORKERS__POOLS".to_owned(), format!("demo={}", target.pool)),
+            ("TIKTOMATO__WORKERS__POOLS".to_owned(), format!("demo={}", target.pool())),
         ];
         // One address, one key: more than any client of a limited service may ask.
         for limit in ["ADDRESS", "KEY", "WORKSPACE"] {
@@ -127,32 +127,63 @@ impl Servers {
                 self.spawn("scheduler", &["scheduler"])?;
             }
         }
-        for process in &mut self.processes {
-            let deadline = Deadline::after(PATIENCE);
-            while let Err(error) = ready(process.operations).await {
-                if let Some(status) = process.child.try_wait()? {
-                    let log = log_file(self.folder.path(), process.name);
-                    bail!("{} ended, {status}: {}", process.name, last_lines(&log));
-                }
-                deadline.pause(process.name).context(error)?;
+        let mut started = std::mem::take(&mut self.processes);
+        for process in &mut started {
+            self.until_ready(process).await?;
+        }
+        self.processes = started;
+        Ok(())
+    }
+
+    /// Starts one more gateway on the same database, with these settings instead of the first one's,
+    /// and waits for it; where it listens.
+    pub(crate) async fn another_gateway(
+        &self,
+        settings: &[(&str, String)],
+    ) -> anyhow::Result<(SocketAddr, Process)> {
+        let address = free_port()?;
+        let listens = ("TIKTOMATO__GATEWAY__LISTEN", address.to_string());
+        let mut process = self.process("another-gateway", &["gateway"], &[settings, &[listens]])?;
+        self.until_ready(&mut process).await?;
+        Ok((address, process))
+    }
+
+    async fn until_ready(&self, process: &mut Process) -> anyhow::Result<()> {
+        let deadline = Deadline::after(PATIENCE);
+        while let Err(error) = ready(process.operations).await {
+            if let Some(status) = process.child.try_wait()? {
+                let log = log_file(self.folder.path(), process.name);
+                bail!("{} ended, {status}: {}", process.name, last_lines(&log));
             }
+            deadline.pause(process.name).context(error)?;
         }
         Ok(())
     }
 
     fn spawn(&mut self, name: &'static str, arguments: &[&str]) -> anyhow::Result<()> {
+        let process = self.process(name, arguments, &[])?;
+        self.processes.push(process);
+        Ok(())
+    }
+
+    fn process(
+        &self,
+        name: &'static str,
+        arguments: &[&str],
+        settings: &[&[(&str, String)]],
+    ) -> anyhow::Result<Process> {
         let operations = free_port()?;
         let log = File::create(log_file(self.folder.path(), name))?;
         let child = self
             .command()
             .args(arguments)
+            .envs(settings.iter().copied().flatten().map(|(name, value)| (name, value)))
             .env("TIKTOMATO__OPS__LISTEN", operations.to_string())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
             .with_context(|| format!("starting {}", self.binary.display()))?;
-        self.processes.push(Process { name, operations, child });
-        Ok(())
+        Ok(Process { name, operations, child })
     }
 
     fn command(&self) -> Command {

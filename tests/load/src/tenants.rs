@@ -10,7 +10,7 @@ use crate::{
     closed_loop::call,
     http::{Connection, Reply, request},
     report::Report,
-    server::Servers,
+    server::{Process, Servers},
 };
 
 /// More than any run can spend.
@@ -22,6 +22,8 @@ pub(crate) struct Bench {
     pub(crate) address: SocketAddr,
     pub(crate) keys: Vec<String>,
     pub(crate) servers: Option<Servers>,
+    /// The gateway, if it was started beside somebody else's servers.
+    _gateway: Option<Process>,
     pub(crate) name: &'static str,
     connection: Option<Connection>,
 }
@@ -36,7 +38,9 @@ impl Bench {
         if let Some(address) = target.address {
             let keys = target.keys.clone();
             report.note("servers", format!("running at {address}"));
-            return Ok(Self { address, keys, servers: None, name: "running", connection: None });
+            let name = "running";
+            let (servers, _gateway, connection) = (None, None, None);
+            return Ok(Self { address, keys, servers, _gateway, name, connection });
         }
         let servers = Servers::start(target, settings).await?;
         let keys: anyhow::Result<Vec<_>> = (0..target.tenants).map(|n| user(&servers, n)).collect();
@@ -44,12 +48,22 @@ impl Bench {
             Backend::Sqlite => "sqlite",
             Backend::Postgres => "postgres",
         };
-        report.note("servers", format!("{name}, {} tenants, pool {}", target.tenants, target.pool));
+        let pool = target.pool();
+        report.note("servers", format!("{name}, {} tenants, pool {pool}", target.tenants));
         if let Some(postgres) = &servers.postgres {
             report.note("database", postgres.version()?);
         }
-        let address = servers.gateway;
-        Ok(Self { address, keys: keys?, servers: Some(servers), name, connection: None })
+        let (address, keys) = (servers.gateway, keys?);
+        let servers = Some(servers);
+        Ok(Self { address, keys, servers, _gateway: None, name, connection: None })
+    }
+
+    /// The same tenants at one more gateway, which has these settings instead.
+    pub(crate) async fn beside(&self, settings: &[(&str, String)]) -> anyhow::Result<Self> {
+        let servers = self.servers.as_ref().context("these servers are not ours")?;
+        let (address, gateway) = servers.another_gateway(settings).await?;
+        let (keys, name) = (self.keys.clone(), self.name);
+        Ok(Self { address, keys, servers: None, _gateway: Some(gateway), name, connection: None })
     }
 
     /// The key of the n-th connection or job.

@@ -61,7 +61,9 @@ impl Succeed {
     }
 }
 
-/// Less than zero, or an empty text, stands for what is not there: arrays hold no nulls.
+/// Less than zero, or an empty text, stands for what is not there: arrays hold no nulls. The state
+/// is compared in a way that no partial index serves: each job is to be found by its id, not among
+/// the dead rows of all that passed that state lately.
 const TAKE: &str = "
 WITH given AS MATERIALIZED (
     SELECT * FROM unnest($1, $2, $3, $4, $5)
@@ -71,7 +73,7 @@ WITH given AS MATERIALIZED (
         finished_at = given.now, lease_until = NULL, next_poll_at = NULL, uncertain_until = NULL,
         progress = 1.0, error_code = NULL, error_detail = NULL
     FROM given WHERE jobs.id = given.job_id AND jobs.epoch = given.epoch
-        AND jobs.state = 'storing'
+        AND jobs.state || '' = 'storing'
     RETURNING jobs.id, jobs.workspace_id, jobs.version, jobs.dispatched_at, given.attempt_id,
         given.entry_id, given.now
 ), payers AS MATERIALIZED (

@@ -1,18 +1,21 @@
 //! What knowing who calls costs a submit: authentication, rate limits and the usage log.
 //!
-//! Two installations run side by side, one with limits and usage log and one without, and are
-//! driven in turn, so that whatever else the machine does hits both; the median round counts.
+//! Two gateways run side by side, one with limits and usage log and one without, on one database.
+//! (SQLite has no second gateway; there they are two installations.) They are driven in turn, so
+//! that whatever else the machine does hits both; the median round counts. Of two processes that are
+//! the same one may be some percent faster, mostly the one that was started last; so the pair is
+//! started anew several times, in both orders, and the mean counts.
 //! Authentication cannot be switched off, so its time is taken from requests that end right behind
 //! it: one that is refused because its job's id is none, less one for an address where there is
-//! nothing. Neither reconciles its ledger meanwhile, which would read more for each submit so far.
+//! nothing. The ledger is not reconciled meanwhile, which would read more for each submit so far.
 //!
-//! `--control` measures two installations that are the same, without limits and log: what it prints
-//! is what this trial would find where there is nothing to find.
+//! `--control` measures two gateways that are the same, without limits and log: what it prints is
+//! what this trial would find where there is nothing to find.
 
 use anyhow::ensure;
 
 use crate::{
-    cli::{AuthCostArgs, Pace},
+    cli::{AuthCostArgs, Backend, Pace},
     closed_loop::Run,
     http::request,
     report::Report,
@@ -26,83 +29,127 @@ const TARGET: f64 = 10.0;
 
 pub(super) async fn run(args: &AuthCostArgs, report: &mut Report) -> anyhow::Result<()> {
     let off = OFF.map(|(name, value)| (name, value.to_owned()));
-    let (name, none) = if args.control { ("control", &off[..]) } else { ("cost", &off[..1]) };
-    let with = Bench::prepare(&args.target, none, report).await?;
-    let without = Bench::prepare(&args.target, &off, &mut Report::new(Vec::new())).await?;
-    let benches = [with, without];
+    let on = if args.control { &off[..] } else { &off[..1] };
+    let installation = Bench::prepare(&args.target, &off[..1], report).await?;
     for &connections in &args.pace.connections {
-        let Driven { mut tallies, mut kept } = alternately(&benches, args, connections).await;
-        let seconds = args.pace.seconds * args.rounds;
-        let rates = [0, 1].map(|n| per_second(tallies[n].latencies.len(), seconds));
-        ensure!(rates[1] > 0.0, "nothing was accepted: {}", tallies[1].errors_in_words());
-        let kept = median(&mut kept);
-        let authentication = authentication(&benches[1], connections, &args.pace).await;
-        // Seconds of the whole machine for one submit that is not even asked who it is from.
-        let bare = 1.0 / (1.0 / rates[1] - authentication.max(0.0));
-        let lost = (1.0 - kept * rates[1] / bare) * 100.0;
-        let backend = &benches[0].name;
-        let first = if args.control { "the same" } else { "with all" };
-        for (what, n) in [(first, 0), ("no limits, no log", 1)] {
-            let tally = &mut tallies[n];
-            let mut row = vec![
-                ("what", format!("submit {backend}, {what}").into()),
-                ("connections", connections.into()),
-                ("per second", rounded(rates[n])),
-            ];
-            row.extend(percentiles(Summary::of(&mut tally.latencies)));
-            row.push(("errors", tally.errors_in_words().into()));
-            report.row(row);
+        let mut found = Found::default();
+        for pair in 0..args.pairs {
+            let [with, without] = match (args.target.backend, pair % 2) {
+                (Backend::Postgres, 0) => {
+                    let with = installation.beside(on).await?;
+                    [with, installation.beside(&off).await?]
+                }
+                (Backend::Postgres, _) => {
+                    let without = installation.beside(&off).await?;
+                    [installation.beside(on).await?, without]
+                }
+                (Backend::Sqlite, _) => {
+                    let aside = &mut Report::new(Vec::new());
+                    let with = Bench::prepare(&args.target, on, aside).await?;
+                    [with, Bench::prepare(&args.target, &off, aside).await?]
+                }
+            };
+            alternately(&[&with, &without], args, pair, connections, &mut found).await;
+            found.authentications.push(authentication(&without, connections, &args.pace).await);
         }
-        report.row(vec![
-            ("what", format!("{name} {backend}").into()),
-            ("connections", connections.into()),
-            ("authentication us", rounded(authentication * 1e6)),
-            ("limits and log %", rounded((1.0 - kept) * 100.0)),
-            ("everything %", rounded(lost)),
-        ]);
-        if lost >= TARGET {
-            report
-                .fail(format!("{lost:.1} % of throughput is lost; less than {TARGET} % is wanted"));
-        }
+        tell(args, connections, installation.name, found, report)?;
     }
     Ok(())
 }
 
-/// What came of driving both.
-struct Driven {
+fn tell(
+    args: &AuthCostArgs,
+    connections: u16,
+    backend: &str,
+    mut found: Found,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let seconds = args.pace.seconds * args.rounds * args.pairs;
+    let rates = [0, 1].map(|n| per_second(found.tallies[n].latencies.len(), seconds));
+    ensure!(rates[1] > 0.0, "nothing was accepted: {}", found.tallies[1].errors_in_words());
+    let (kept, error) = mean(&found.kept);
+    let (authentication, _) = mean(&found.authentications);
+    // Seconds of the whole machine for one submit that is not even asked who it is from.
+    let bare = 1.0 / (1.0 / rates[1] - authentication.max(0.0));
+    let lost = (1.0 - kept * rates[1] / bare) * 100.0;
+    let (name, first) = if args.control { ("control", "the same") } else { ("cost", "with all") };
+    for (what, n) in [(first, 0), ("no limits, no log", 1)] {
+        let tally = &mut found.tallies[n];
+        let mut row = vec![
+            ("what", format!("submit {backend}, {what}").into()),
+            ("connections", connections.into()),
+            ("per second", rounded(rates[n])),
+        ];
+        row.extend(percentiles(Summary::of(&mut tally.latencies)));
+        row.push(("errors", tally.errors_in_words().into()));
+        report.row(row);
+    }
+    report.row(vec![
+        ("what", format!("{name} {backend}").into()),
+        ("connections", connections.into()),
+        ("authentication us", rounded(authentication * 1e6)),
+        ("limits and log %", rounded((1.0 - kept) * 100.0)),
+        ("everything %", rounded(lost)),
+        ("standard error %", rounded(error * 100.0)),
+    ]);
+    if !args.control && lost >= TARGET {
+        report.fail(format!("{lost:.1} % of throughput is lost; less than {TARGET} % is wanted"));
+    }
+    Ok(())
+}
+
+/// What came of driving pairs.
+#[derive(Default)]
+struct Found {
     tallies: [Tally; 2],
-    /// For each round the share of the second's throughput that the first one had.
+    /// For each pair the share of the second's throughput that the first one had.
     kept: Vec<f64>,
+    /// For each pair the time of one authentication, in seconds.
+    authentications: Vec<f64>,
 }
 
 /// Drives both in turn: with, without, without, with, …, so that a drift of the machine cancels
 /// out. Before anything counts each has a turn: whichever came first would be driven while it is
 /// new, and the other one would not.
-async fn alternately(benches: &[Bench; 2], args: &AuthCostArgs, connections: u16) -> Driven {
-    let mut driven = Driven { tallies: [Tally::default(), Tally::default()], kept: Vec::new() };
+async fn alternately(
+    benches: &[&Bench; 2],
+    args: &AuthCostArgs,
+    pair: u16,
+    connections: u16,
+    found: &mut Found,
+) {
+    let mut kept = Vec::new();
     for round in 0..=args.rounds {
         let mut accepted = [0.0; 2];
         for turn in [0, 1] {
-            let which = usize::from((round + turn) % 2 == 1);
-            let bench = &benches[which];
+            let which = usize::from((pair + round + turn) % 2 == 1);
+            let bench = benches[which];
             let (keys, delay) = (bench.keys.clone(), args.delay_seconds);
             let run = Run::new(bench.address, connections, 202, &args.pace);
             let tally = run
                 .drive(move |connection, n| {
-                    let name = format!("auth-{connections}-{round}-{connection}-{n}");
+                    let name = format!("{connections}-{pair}-{which}-{round}-{connection}-{n}");
                     submit_request(&keys[connection % keys.len()], &name, delay)
                 })
                 .await;
             accepted[which] = per_second(tally.latencies.len(), args.pace.seconds);
             if round > 0 {
-                driven.tallies[which].absorb(tally);
+                found.tallies[which].absorb(tally);
             }
         }
         if round > 0 {
-            driven.kept.push(accepted[0] / accepted[1]);
+            kept.push(accepted[0] / accepted[1]);
         }
     }
-    driven
+    found.kept.push(median(&mut kept));
+}
+
+/// The mean, and its standard error.
+fn mean(values: &[f64]) -> (f64, f64) {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    (mean, (squares / (count - 1.0).max(1.0) / count).sqrt())
 }
 
 /// Once a minute PostgreSQL vacuums, and takes half of the machine from whoever has the turn: a
@@ -127,7 +174,7 @@ async fn authentication(bench: &Bench, connections: u16, pace: &Pace) -> f64 {
     times[0] - times[1]
 }
 
-/// No reconciliation, which both are without; no limits, and no usage log. With them is how servers
+/// No reconciliation, which neither has; no limits, and no usage log. With them is how servers
 /// are started otherwise: limits are counted, but so high that none is reached.
 const OFF: [(&str, &str); 6] = [
     ("TIKTOMATO__SCHEDULER__RECONCILE_SECONDS", "86400"),

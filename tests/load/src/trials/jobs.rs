@@ -21,10 +21,15 @@ use crate::{
 
 /// Jobs per second on PostgreSQL with a provider that answers at once.
 const TARGET: f64 = 1000.0;
+/// Calls at the same time, unless told otherwise: what many jobs do is written in groups, and those
+/// grow with it.
+const POOL: u32 = 256;
 
 pub(super) async fn run(args: &JobsArgs, report: &mut Report) -> anyhow::Result<()> {
     let at_once = [("TIKTOMATO__PROVIDERS__DEMO_AT_ONCE", (!args.polled).to_string())];
-    let mut bench = Bench::prepare(&args.target, &at_once, report).await?;
+    let mut target = args.target.clone();
+    target.pool.get_or_insert(POOL);
+    let mut bench = Bench::prepare(&target, &at_once, report).await?;
     let began = Instant::now();
     submit_all(&bench, args.count, args.connections, 0).await?;
     let submitted = began.elapsed();

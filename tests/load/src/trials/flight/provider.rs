@@ -70,7 +70,7 @@ impl Provider {
         &self,
         args: &FlightArgs,
     ) -> anyhow::Result<Vec<(&'static str, String)>> {
-        let pool = |name: &str| format!("{name}={}", args.target.pool);
+        let pool = |name: &str| format!("{name}={}", args.target.pool());
         let mut settings = match self {
             Self::Demo => vec![("TIKTOMATO__WORKERS__POOLS", pool("demo"))],
             Self::Fal(sim, _) => vec![
