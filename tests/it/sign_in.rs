@@ -1,6 +1,6 @@
 //! Signing in with a password, and choosing a new one.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -54,11 +54,15 @@ async fn guessing_is_slowed_down_and_locks_no_owner_out(backend: Backend) {
 /// Guesses until it is told to wait.
 async fn exhaust(browser: &Browser, email: &str) -> Answer {
     for n in 0..60 {
+        let asked = Instant::now();
         let answer = browser.sign_in(email, &format!("guess number {n}")).await;
+        let time = asked.elapsed();
         if answer.status == 429 {
             return answer;
         }
         assert_eq!(answer.problem(401), "wrong_credentials");
+        // It comes at a round time, whatever was looked at.
+        assert!(time >= Duration::from_millis(50), "{time:?}");
     }
     panic!("guessing goes on and on");
 }

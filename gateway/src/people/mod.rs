@@ -23,6 +23,7 @@ mod cookies;
 pub(crate) mod google;
 mod pages;
 mod recover;
+mod round_time;
 mod same_site;
 mod sessions;
 mod sign_in;

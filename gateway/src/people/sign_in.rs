@@ -14,11 +14,12 @@ use entities::{
 };
 use http::StatusCode;
 use serde_json::json;
+use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use super::{
     cookies::{Cookies, SESSION},
-    sign_up,
+    round_time, sign_up,
     signed_in::{SignedIn, SignedInBody, begin, end_presented},
     throttles,
     visitor::Visitor,
@@ -61,6 +62,7 @@ pub(super) async fn enter(
     email: &str,
     password: String,
 ) -> Result<SignedIn, Problem> {
+    let came = Instant::now();
     let admitted = throttles::sign_in(context, visitor, email).await?;
     let account = find(context, email).await?;
     let hash = account.as_ref().and_then(|account| account.user.password_hash.clone());
@@ -69,6 +71,7 @@ pub(super) async fn enter(
         context.passwords.verify(password, hash.clone()).await.map_err(Problem::password)?;
     let (true, Some(account), Some(mut hash)) = (right, account.clone(), hash) else {
         refused(context, visitor, account.map(|account| account.user.id)).await?;
+        round_time::wait(came).await;
         return Err(wrong_credentials());
     };
     throttles::succeeded(context, admitted).await?;
