@@ -64,8 +64,9 @@ fn tell(
     mut found: Found,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let seconds = args.pace.seconds * args.rounds * args.pairs;
-    let rates = [0, 1].map(|n| per_second(found.tallies[n].latencies.len(), seconds));
+    let turns = f64::from(args.rounds) * f64::from(args.pairs);
+    let accepted = |n: usize| found.tallies[n].latencies.len();
+    let rates = [0, 1].map(|n| per_second(accepted(n), args.pace.seconds) / turns);
     ensure!(rates[1] > 0.0, "nothing was accepted: {}", found.tallies[1].errors_in_words());
     let (kept, error) = mean(&found.kept);
     let (authentication, _) = mean(&found.authentications);
